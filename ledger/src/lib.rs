@@ -4,3 +4,4 @@
 //! Everything here is pure except [`store`], which owns the disk.
 
 pub mod hash;
+pub mod state;
