@@ -13,7 +13,7 @@
 
 use super::{
     context::{
-        self as ctx, Address, Chain, Content, Height, Proposal, Value, ValidatorSet, Vote,
+        self as ctx, Address, Chain, Content, Height, Proposal, ValidatorSet, Value, Vote,
         to_ledger_round,
     },
     journal::{Journal, JournalError},
@@ -63,6 +63,8 @@ pub enum Request {
     PublishVote(SignedVote),
     /// Say a proposal to all, with its block.
     PublishProposal(SignedProposal),
+    /// Others may have missed what was said: say the own proposal again, if there is one.
+    Repeat,
     /// Say a quorum's prevotes to all.
     PublishPolka(VoteSet),
     /// Say to all that a round is over, or that a later one has begun.
@@ -137,7 +139,10 @@ pub struct Timeouts {
 
 impl Default for Timeouts {
     fn default() -> Self {
-        Self { propose: Duration::from_millis(500), vote: Duration::from_millis(300) }
+        Self {
+            propose: Duration::from_millis(500),
+            vote: Duration::from_millis(300),
+        }
     }
 }
 
@@ -202,8 +207,10 @@ impl Consensus {
         for record in wal {
             host.remember_promise(record);
         }
-        let inputs: Vec<Input<Chain>> =
-            wal.iter().filter_map(|record| input_of(height, record)).collect();
+        let inputs: Vec<Input<Chain>> = wal
+            .iter()
+            .filter_map(|record| input_of(height, record))
+            .collect();
         host.replaying = true;
         // `is_restart` is false even after a crash: true would throw pending inputs away.
         self.feed(
@@ -216,7 +223,8 @@ impl Consensus {
             ),
             journal,
         )?;
-        self.library.record_recovered_own_precommit_extensions(inputs.iter());
+        self.library
+            .record_recovered_own_precommit_extensions(inputs.iter());
         self.library.index_wal_entries(inputs.iter());
         for input in inputs {
             self.feed(input, journal)?;
@@ -285,7 +293,14 @@ fn input_of(height: LedgerHeight, record: &WalRecord) -> Option<Input<Chain>> {
         WalRecord::Vote(vote) => Input::Vote((*vote).into()),
         WalRecord::Proposal(proposal) => Input::Proposal((*proposal).into()),
         WalRecord::Block(_) => return None,
-        WalRecord::Judged { round, valid_round, proposer, block, valid, synced } => {
+        WalRecord::Judged {
+            round,
+            valid_round,
+            proposer,
+            block,
+            valid,
+            synced,
+        } => {
             let value = library::ProposedValue {
                 height: Height(height),
                 round: Round::new(round.0),
@@ -294,8 +309,11 @@ fn input_of(height: LedgerHeight, record: &WalRecord) -> Option<Input<Chain>> {
                 value: Value(*block),
                 validity: core::Validity::from_bool(*valid),
             };
-            let origin =
-                if *synced { core::ValueOrigin::Sync } else { core::ValueOrigin::Consensus };
+            let origin = if *synced {
+                core::ValueOrigin::Sync
+            } else {
+                core::ValueOrigin::Consensus
+            };
             Input::ProposedValue(value, origin)
         }
         WalRecord::Timeout { kind, round } => {
@@ -337,7 +355,11 @@ pub fn round_of(skip: bool, VoteSet(votes): &VoteSet) -> Option<RoundCertificate
     votes.iter().all(same).then(|| RoundCertificate {
         height: Height(first.height),
         round: Round::new(first.round.0),
-        cert_type: if skip { RoundCertificateType::Skip } else { RoundCertificateType::Precommit },
+        cert_type: if skip {
+            RoundCertificateType::Skip
+        } else {
+            RoundCertificateType::Precommit
+        },
         round_signatures: votes
             .iter()
             .map(|v| {
@@ -397,7 +419,9 @@ impl Host {
                 r.resume_with(())
             }
             E::RepublishVote(vote, r) => {
-                self.requests.extend(from_core_vote(&vote).map(Request::PublishVote));
+                self.requests.push(Request::Repeat);
+                self.requests
+                    .extend(from_core_vote(&vote).map(Request::PublishVote));
                 r.resume_with(())
             }
             E::RepublishRoundCertificate(certificate, r) => {
@@ -416,7 +440,8 @@ impl Host {
                 let c = &response.certificate;
                 if let Some(round) = to_ledger_round(c.round) {
                     let (height, block) = (c.height.0, c.value_id.0);
-                    self.requests.push(Request::JudgeSynced(height, round, block, proposer.0));
+                    self.requests
+                        .push(Request::JudgeSynced(height, round, block, proposer.0));
                 }
                 r.resume_with(())
             }
@@ -451,8 +476,11 @@ impl Host {
             }
             E::VerifyPolkaCertificate(c, set, thresholds, r) => {
                 let vote = |a| self.vote(VoteType::Prevote, (c.height, c.round), c.value_id, a);
-                let votes: Vec<_> =
-                    c.polka_signatures.iter().map(|s| (vote(s.address), s.signature)).collect();
+                let votes: Vec<_> = c
+                    .polka_signatures
+                    .iter()
+                    .map(|s| (vote(s.address), s.signature))
+                    .collect();
                 r.resume_with(self.check(&set, thresholds.quorum, &votes))
             }
             E::VerifyRoundCertificate(c, set, thresholds, r) => {
@@ -465,7 +493,11 @@ impl Host {
 
     fn sync(&self, journal: &mut dyn Journal) -> Result<(), JournalError> {
         // What is fed again was durable already.
-        if self.replaying { Ok(()) } else { journal.sync() }
+        if self.replaying {
+            Ok(())
+        } else {
+            journal.sync()
+        }
     }
 
     fn schedule(&mut self, timeout: Timeout) {
@@ -488,10 +520,14 @@ impl Host {
     fn remember_promise(&mut self, record: &WalRecord) {
         match record {
             WalRecord::Vote(v) if v.vote.validator == self.address.0 => {
-                self.votes_signed.entry((v.vote.height, v.vote.round, v.vote.kind)).or_insert(*v);
+                self.votes_signed
+                    .entry((v.vote.height, v.vote.round, v.vote.kind))
+                    .or_insert(*v);
             }
             WalRecord::Proposal(p) if p.proposal.proposer == self.address.0 => {
-                self.proposals_signed.entry((p.proposal.height, p.proposal.round)).or_insert(*p);
+                self.proposals_signed
+                    .entry((p.proposal.height, p.proposal.round))
+                    .or_insert(*p);
             }
             _ => {}
         }
@@ -507,7 +543,10 @@ impl Host {
             return (*before).into();
         }
         let signature = self.sign(Content::Vote(vote));
-        let signed = SignedVote { vote: unsigned, signature };
+        let signed = SignedVote {
+            vote: unsigned,
+            signature,
+        };
         self.votes_signed.insert(position, signed);
         signed.into()
     }
@@ -521,7 +560,10 @@ impl Host {
             return (*before).into();
         }
         let signature = self.sign(Content::Proposal(proposal));
-        let signed = SignedProposal { proposal: unsigned, signature };
+        let signed = SignedProposal {
+            proposal: unsigned,
+            signature,
+        };
         self.proposals_signed.insert(position, signed);
         signed.into()
     }
@@ -532,7 +574,8 @@ impl Host {
         };
         let signature = self.key.sign(domain, &bytes);
         let digest = ledger::hash::hash(domain, &bytes);
-        self.verified.insert((digest, self.key.public_key(), signature));
+        self.verified
+            .insert((digest, self.key.public_key(), signature));
         signature
     }
 
@@ -561,7 +604,13 @@ impl Host {
         value: Value,
         validator: Address,
     ) -> Vote {
-        Vote { kind, height, round, value: NilOrVal::Val(value), validator }
+        Vote {
+            kind,
+            height,
+            round,
+            value: NilOrVal::Val(value),
+            validator,
+        }
     }
 
     fn check_commit(
@@ -571,8 +620,11 @@ impl Host {
         threshold: ThresholdParam,
     ) -> Result<(), CertificateError<Chain>> {
         let vote = |a| self.vote(VoteType::Precommit, (c.height, c.round), c.value_id, a);
-        let votes: Vec<_> =
-            c.commit_signatures.iter().map(|s| (vote(s.address), s.signature)).collect();
+        let votes: Vec<_> = c
+            .commit_signatures
+            .iter()
+            .map(|s| (vote(s.address), s.signature))
+            .collect();
         self.check(set, threshold, &votes)
     }
 
@@ -624,8 +676,9 @@ impl Host {
             if !seen.insert(address) {
                 return Err(CertificateError::DuplicateVote(address));
             }
-            let validator =
-                set.get(&address.0).ok_or(CertificateError::UnknownValidator(address))?;
+            let validator = set
+                .get(&address.0)
+                .ok_or(CertificateError::UnknownValidator(address))?;
             if !self.verify(Content::Vote(*vote), &validator.public_key, signature) {
                 let signature = core::CommitSignature::new(address, *signature);
                 return Err(CertificateError::InvalidCommitSignature(signature));
@@ -637,7 +690,11 @@ impl Host {
             return Ok(());
         }
         let expected = threshold.min_expected(total);
-        Err(CertificateError::NotEnoughVotingPower { signed, total, expected })
+        Err(CertificateError::NotEnoughVotingPower {
+            signed,
+            total,
+            expected,
+        })
     }
 
     fn publish(&mut self, message: &SignedConsensusMsg<Chain>) {
@@ -650,7 +707,8 @@ impl Host {
     fn publish_liveness(&mut self, message: LivenessMsg<Chain>) {
         match message {
             LivenessMsg::Vote(v) => {
-                self.requests.extend(from_core_vote(&v).map(Request::PublishVote));
+                self.requests
+                    .extend(from_core_vote(&v).map(Request::PublishVote));
             }
             LivenessMsg::PolkaCertificate(c) => {
                 let votes = c.votes(&Chain).filter_map(|v| from_core_vote(&v)).collect();
@@ -669,7 +727,10 @@ impl Host {
                 value: s.value_id,
                 validator: s.address,
             };
-            Some(SignedVote { vote: vote.to_ledger()?, signature: s.signature })
+            Some(SignedVote {
+                vote: vote.to_ledger()?,
+                signature: s.signature,
+            })
         };
         let votes = VoteSet(c.round_signatures.iter().filter_map(vote).collect());
         let skip = c.cert_type == RoundCertificateType::Skip;
