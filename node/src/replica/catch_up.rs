@@ -82,7 +82,7 @@ impl CatchUp {
 impl Replica {
     pub(super) fn peer_head(&mut self, peer: PublicKey, height: Height, block: BlockHash) {
         self.catch_up.hint(peer, height.next());
-        self.voting.claim(peer, height, block, self.state.height());
+        self.voting.claim(peer, height, block);
         // One block behind is usual: votes are on their way. Two are not.
         if height > self.height() {
             self.look_ahead(false);

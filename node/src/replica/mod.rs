@@ -186,6 +186,8 @@ pub enum Effect {
     Committed(Arc<Committed>),
     /// These transactions can be in no block any more.
     Dropped(Vec<(TxId, Refusal)>),
+    /// This node, whose folder was wiped, has learnt from when on it may vote. To be kept with the write-ahead log.
+    MayVoteFrom(Height),
     /// Someone disagrees.
     Alarm(Alarm),
     /// A peer did what no honest one does.

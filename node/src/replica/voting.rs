@@ -52,13 +52,7 @@ impl Voting {
     }
 
     /// A peer says how far it is. Its first word counts: it can show no less later.
-    pub(super) fn claim(
-        &mut self,
-        peer: PublicKey,
-        height: Height,
-        block: BlockHash,
-        _own: Height,
-    ) {
+    pub(super) fn claim(&mut self, peer: PublicKey, height: Height, block: BlockHash) {
         if let Self::Learning(Learning { claims, .. }) = self
             && claims.len() < CLAIMS_MAX
         {
@@ -93,8 +87,10 @@ impl Voting {
                 _ => {}
             }
         }
-        if set.is_quorum(power) {
-            *self = Self::From(highest.after(GAP));
-        }
+        set.is_quorum(power).then(|| {
+            let from = highest.after(GAP);
+            *self = Self::From(from);
+            from
+        })
     }
 }

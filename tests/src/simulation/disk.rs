@@ -1,0 +1,121 @@
+//! A pretended disk: what was made durable survives a crash; of what was not, any prefix may.
+
+use super::random::Random;
+use ledger::{
+    block::{Block, CommittedBlock},
+    codec,
+    genesis::Genesis,
+    hash::ChainId,
+    state::{Execution, State},
+    units::Height,
+};
+use node::replica::{Journal, JournalError, Start, Voting, message::WalRecord};
+
+/// A node's disk.
+#[derive(Clone, Debug, Default)]
+pub struct Disk {
+    wal: Vec<(Height, Vec<u8>)>,
+    unsynced: Vec<(Height, Vec<u8>)>,
+    log: Vec<CommittedBlock>,
+    /// Disk operations until the next crash.
+    pub crash_in: Option<u64>,
+}
+
+impl Disk {
+    /// The block log.
+    pub fn log(&self) -> &[CommittedBlock] {
+        &self.log
+    }
+
+    /// What a crash leaves of it.
+    pub fn crash(&mut self, random: &mut Random) {
+        let kept = random.below(self.unsynced.len() as u64 + 1);
+        let unsynced = std::mem::take(&mut self.unsynced);
+        self.wal.extend(
+            unsynced
+                .into_iter()
+                .take(usize::try_from(kept).unwrap_or(0)),
+        );
+        self.crash_in = None;
+    }
+
+    /// A disk on which nothing was ever written.
+    pub fn wipe(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Where a replica starts from, every block executed again and held against its header.
+    ///
+    /// # Panics
+    /// If a block of the log does not execute to its own roots.
+    #[allow(
+        clippy::expect_used,
+        reason = "a simulation ends when its own log is wrong"
+    )]
+    pub fn start(&self, genesis: &Genesis, voting: Voting) -> Start {
+        let mut state = State::genesis(genesis).expect("a sound genesis");
+        let mut head = None;
+        for committed in &self.log {
+            let block: Block = committed.block.clone().from_own_log();
+            let executed = Execution::run(&state, &block).expect("a block of the own log executes");
+            state = executed.state;
+            head = Some((block.header, committed.certificate.clone()));
+        }
+        let next = state.height().next();
+        let wal = self
+            .wal
+            .iter()
+            .filter(|(height, _)| *height == next)
+            .map(|(_, bytes)| {
+                codec::decode::<WalRecord>(bytes, codec::ENCODED_BYTES_MAX).expect("own record")
+            })
+            .collect();
+        Start {
+            state,
+            head,
+            wal,
+            voting,
+        }
+    }
+
+    /// The chain of a genesis.
+    pub fn chain(genesis: &Genesis) -> ChainId {
+        genesis.chain_id()
+    }
+
+    fn operation(&mut self) -> Result<(), JournalError> {
+        match &mut self.crash_in {
+            Some(0) => Err(JournalError("simulated crash".into())),
+            Some(left) => {
+                *left -= 1;
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+impl Journal for Disk {
+    fn append(&mut self, height: Height, record: &[u8]) -> Result<(), JournalError> {
+        self.operation()?;
+        self.unsynced.push((height, record.to_vec()));
+        Ok(())
+    }
+
+    fn sync(&mut self) -> Result<(), JournalError> {
+        self.operation()?;
+        let unsynced = std::mem::take(&mut self.unsynced);
+        self.wal.extend(unsynced);
+        Ok(())
+    }
+
+    fn commit(&mut self, block: &CommittedBlock) -> Result<(), JournalError> {
+        self.operation()?;
+        let height = block.block.header.height;
+        self.log.push(block.clone());
+        self.wal.retain(|(h, _)| *h > height);
+        self.unsynced.retain(|(h, _)| *h > height);
+        // The crash may come after the write and before anyone hears of it.
+        self.operation()
+    }
+}

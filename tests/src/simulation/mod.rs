@@ -1,0 +1,782 @@
+//! A network of replicas in one thread, from one seed: delays, losses, duplicates, crashes at any disk operation and
+//! between any two effects, restarts that crash again, wiped folders, partitions.
+//!
+//! What it watches: no two replicas commit different blocks at one height; no key signs two votes or proposals for one
+//! height, round and step; nothing that was said to be committed is lost; in the end all have one state root. The same
+//! seed gives the same trace, so that each failure replays.
+
+mod disk;
+mod random;
+
+pub use random::Random;
+
+use disk::Disk;
+use ledger::{
+    block::{Block, CommittedBlock},
+    certificate::{BlockProposal, VoteKind},
+    genesis::{Genesis, GenesisAccount, GenesisValidator, PROTOCOL_VERSION, Parameters},
+    hash::{Address, BlockHash, Domain, Hash, Hasher, StateRoot},
+    keys::{PublicKey, SecretKey},
+    transaction::{Operation, SignedTransaction, Transaction, VerifiedTransaction},
+    units::{Amount, Height, Nonce, Power, Round, TimestampMs},
+    untrusted::Untrusted,
+};
+use node::{
+    event::Alarm,
+    replica::{
+        Config, ConsensusError, Effect, Input, Now, Replica, Timeouts, Timer, Voting,
+        mempool::Limits, message::Message,
+    },
+};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BinaryHeap},
+    sync::Arc,
+    time::Duration,
+};
+
+/// Blocks that a peer sends at once.
+const BLOCKS_AT_ONCE: usize = 16;
+/// When the simulated wall clock starts.
+const EPOCH_MS: u64 = 1_700_000_000_000;
+
+/// How rough the world is.
+#[derive(Clone, Copy, Debug)]
+pub struct World {
+    /// Everything follows from it.
+    pub seed: u64,
+    /// Validators.
+    pub nodes: usize,
+    /// Messages lost, in a hundred.
+    pub loss_percent: u64,
+    /// Messages that arrive twice, in a hundred.
+    pub duplicate_percent: u64,
+    /// The longest delay of a message.
+    pub delay_us_max: u64,
+    /// A node crashes after at most so many disk operations; never, if none.
+    pub crash_every: Option<u64>,
+    /// Restarts after which the folder is wiped and the key kept, in a hundred.
+    pub wipe_percent: u64,
+    /// Transactions that a client offers each simulated second.
+    pub transactions_per_second: u64,
+}
+
+impl World {
+    /// A world without faults.
+    pub const fn calm(seed: u64) -> Self {
+        Self {
+            seed,
+            nodes: 4,
+            loss_percent: 0,
+            duplicate_percent: 0,
+            delay_us_max: 20_000,
+            crash_every: None,
+            wipe_percent: 0,
+            transactions_per_second: 20,
+        }
+    }
+
+    /// A world of losses, duplicates and crashes.
+    pub const fn rough(seed: u64) -> Self {
+        Self {
+            loss_percent: 5,
+            duplicate_percent: 5,
+            crash_every: Some(200),
+            ..Self::calm(seed)
+        }
+    }
+}
+
+/// What a simulation came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// The lowest height that all have committed.
+    pub height: u64,
+    /// The state root after that height, which all share.
+    pub root: StateRoot,
+    /// Crashes, those during recovery counted.
+    pub crashes: u64,
+    /// Folders wiped.
+    pub wipes: u64,
+    /// Transactions committed.
+    pub transactions: u64,
+    /// Messages delivered.
+    pub messages: u64,
+    /// Simulated milliseconds.
+    pub elapsed_ms: u64,
+    /// The digest of all that happened.
+    pub trace: Hash,
+}
+
+/// Something that must never happen has.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Violation {
+    /// Two histories.
+    #[error("seed {seed}: two blocks are committed at height {height}: {a:.8} and {b:.8}")]
+    TwoHistories {
+        /// The seed to replay.
+        seed: u64,
+        /// Where.
+        height: Height,
+        /// One.
+        a: BlockHash,
+        /// The other.
+        b: BlockHash,
+    },
+    /// A key signed two things for one position.
+    #[error("seed {seed}: {who:.8} signed two of {what} at height {height} round {round}")]
+    SignedTwice {
+        /// The seed to replay.
+        seed: u64,
+        /// Whose key.
+        who: Address,
+        /// What.
+        what: &'static str,
+        /// Where.
+        height: Height,
+        /// In which round.
+        round: Round,
+    },
+    /// What was said to be committed is not on disk.
+    #[error("seed {seed}: node {node} said height {height} was committed and has lost it")]
+    Lost {
+        /// The seed to replay.
+        seed: u64,
+        /// Which node.
+        node: usize,
+        /// What it lost.
+        height: Height,
+    },
+    /// No progress.
+    #[error("seed {seed}: no end in sight after {events} events; heights {heights:?}")]
+    Stalled {
+        /// The seed to replay.
+        seed: u64,
+        /// Events handled.
+        events: u64,
+        /// How far each node is.
+        heights: Vec<u64>,
+    },
+    /// A replica gave up for another reason than a crash, or raised an alarm.
+    #[error("seed {seed}: node {node}: {what}")]
+    Unexpected {
+        /// The seed to replay.
+        seed: u64,
+        /// Which node.
+        node: usize,
+        /// What it said.
+        what: String,
+    },
+}
+
+enum Happening {
+    Deliver(usize, Input),
+    FetchBodies {
+        asker: usize,
+        of: usize,
+        block: BlockHash,
+        missing: Vec<ledger::hash::TxId>,
+    },
+    FetchBlocks {
+        asker: usize,
+        of: usize,
+        height: Height,
+    },
+    Restart(usize),
+    Heads(usize),
+    Client,
+}
+
+struct Node {
+    key: SecretKey,
+    disk: Disk,
+    replica: Option<Replica>,
+    /// Timers of an earlier life do not fire in a later one.
+    life: u64,
+    voting: Voting,
+    acknowledged: Height,
+}
+
+type Position = (Address, Height, Round, Option<VoteKind>);
+
+/// A network of replicas, and the world around it.
+pub struct Simulation {
+    world: World,
+    random: Random,
+    genesis: Genesis,
+    now_us: u64,
+    sequence: u64,
+    queue: BinaryHeap<Reverse<(u64, u64)>>,
+    happenings: BTreeMap<u64, (u64, Happening)>,
+    nodes: Vec<Node>,
+    committed: BTreeMap<Height, (BlockHash, StateRoot)>,
+    said: BTreeMap<Position, Hash>,
+    client: SecretKey,
+    client_nonce: Nonce,
+    trace: Hasher,
+    report: Report,
+}
+
+fn key(index: usize) -> SecretKey {
+    let mut seed = [0x5A; 32];
+    seed[..8].copy_from_slice(&(index as u64).to_be_bytes());
+    SecretKey::from_seed(seed)
+}
+
+/// A genesis for so many validators and one rich client.
+pub fn genesis(validators: usize, client: &SecretKey) -> Genesis {
+    let validator = |i: usize| GenesisValidator {
+        name: format!("node{i}"),
+        public_key: key(i).public_key(),
+        power: Power(1),
+    };
+    let account = GenesisAccount {
+        name: "alice".into(),
+        address: client.address(),
+        balance: Amount(1 << 40),
+    };
+    Genesis {
+        protocol_version: PROTOCOL_VERSION,
+        chain_name: "simulation".into(),
+        time: TimestampMs(EPOCH_MS),
+        parameters: Parameters::default(),
+        validators: (0..validators).map(validator).collect(),
+        accounts: vec![account],
+    }
+}
+
+impl Simulation {
+    /// A network that has just been switched on.
+    ///
+    /// # Errors
+    /// [`Violation`] if a replica does not start.
+    pub fn new(world: World) -> Result<Self, Violation> {
+        let client = key(1_000);
+        let node = |i| Node {
+            key: key(i),
+            disk: Disk::default(),
+            replica: None,
+            life: 0,
+            voting: Voting::Always,
+            acknowledged: Height::GENESIS,
+        };
+        let mut simulation = Self {
+            random: Random::new(world.seed),
+            genesis: genesis(world.nodes, &client),
+            now_us: 0,
+            sequence: 0,
+            queue: BinaryHeap::new(),
+            happenings: BTreeMap::new(),
+            nodes: (0..world.nodes).map(node).collect(),
+            committed: BTreeMap::new(),
+            said: BTreeMap::new(),
+            client,
+            client_nonce: Nonce(0),
+            trace: Hasher::new(Domain::Genesis),
+            report: Report::default(),
+            world,
+        };
+        for i in 0..world.nodes {
+            simulation.restart(i)?;
+            simulation.schedule(500_000, Happening::Heads(i));
+        }
+        simulation.schedule(0, Happening::Client);
+        Ok(simulation)
+    }
+
+    /// Runs until all nodes have committed `height`.
+    ///
+    /// # Errors
+    /// [`Violation`]: what must never happen, or no end after `events_max` events.
+    pub fn run(mut self, height: u64, events_max: u64) -> Result<Report, Violation> {
+        let seed = self.world.seed;
+        for _ in 0..events_max {
+            let reached = |n: &Node| {
+                n.replica
+                    .as_ref()
+                    .is_some_and(|r| r.state().height().0 >= height)
+            };
+            if self.nodes.iter().all(reached) {
+                return Ok(self.finish());
+            }
+            let Some(Reverse((at, sequence))) = self.queue.pop() else {
+                break;
+            };
+            self.now_us = at;
+            if let Some((life, happening)) = self.happenings.remove(&sequence) {
+                self.happen(life, happening)?;
+            }
+        }
+        let height_of = |n: &Node| n.replica.as_ref().map_or(0, |r| r.state().height().0);
+        let heights = self.nodes.iter().map(height_of).collect();
+        Err(Violation::Stalled {
+            seed,
+            events: events_max,
+            heights,
+        })
+    }
+
+    fn finish(mut self) -> Report {
+        let heights = self
+            .nodes
+            .iter()
+            .filter_map(|n| Some(n.replica.as_ref()?.state().height()));
+        let height = heights.min().unwrap_or_default();
+        self.report.height = height.0;
+        self.report.root = self
+            .committed
+            .get(&height)
+            .map(|(_, root)| *root)
+            .unwrap_or_default();
+        self.report.elapsed_ms = self.now_us / 1000;
+        self.report.trace = self.trace.finish();
+        self.report
+    }
+
+    fn schedule(&mut self, after_us: u64, happening: Happening) {
+        let life = match &happening {
+            Happening::Deliver(node, Input::Timer(_)) => {
+                self.nodes.get(*node).map_or(0, |n| n.life)
+            }
+            _ => 0,
+        };
+        self.sequence += 1;
+        self.queue
+            .push(Reverse((self.now_us + after_us, self.sequence)));
+        self.happenings.insert(self.sequence, (life, happening));
+    }
+
+    fn note(&mut self, bytes: &[u8]) {
+        let time = self.now_us.to_be_bytes();
+        self.trace = self
+            .trace
+            .clone()
+            .chain(time)
+            .chain((bytes.len() as u64).to_be_bytes())
+            .chain(bytes);
+    }
+
+    fn now(&self) -> Now {
+        Now {
+            unix: TimestampMs(EPOCH_MS + 1 + self.now_us / 1000),
+        }
+    }
+
+    fn happen(&mut self, life: u64, happening: Happening) -> Result<(), Violation> {
+        match happening {
+            Happening::Deliver(node, input) => {
+                let timer = matches!(input, Input::Timer(_));
+                if timer && self.nodes[node].life != life {
+                    return Ok(());
+                }
+                self.report.messages += u64::from(!timer);
+                self.step(node, input)
+            }
+            Happening::Restart(node) => self.restart(node),
+            Happening::FetchBodies {
+                asker,
+                of,
+                block,
+                missing,
+            } => {
+                let bodies = self.bodies(of, &missing);
+                let input = Input::Bodies {
+                    block,
+                    transactions: bodies,
+                };
+                self.send(asker, input);
+                Ok(())
+            }
+            Happening::FetchBlocks { asker, of, height } => {
+                let peer = self.nodes[of].key.public_key();
+                let wanted = |c: &&CommittedBlock| c.block.header.height >= height;
+                let blocks = self.nodes[of]
+                    .disk
+                    .log()
+                    .iter()
+                    .filter(wanted)
+                    .take(BLOCKS_AT_ONCE);
+                let blocks = blocks
+                    .map(|c| {
+                        (
+                            Arc::new(c.block.clone().from_own_log()),
+                            c.certificate.clone(),
+                        )
+                    })
+                    .collect();
+                self.send(asker, Input::Blocks { peer, blocks });
+                Ok(())
+            }
+            Happening::Heads(node) => {
+                self.schedule(500_000, Happening::Heads(node));
+                self.say_head(node);
+                Ok(())
+            }
+            Happening::Client => self.client(),
+        }
+    }
+
+    fn say_head(&mut self, node: usize) {
+        let peer = self.nodes[node].key.public_key();
+        let Some(replica) = &self.nodes[node].replica else {
+            return;
+        };
+        let height = replica.state().height();
+        let block = replica.head().map(|(_, c)| c.block).unwrap_or_default();
+        for other in (0..self.nodes.len()).filter(|o| *o != node) {
+            self.send(
+                other,
+                Input::PeerHead {
+                    peer,
+                    height,
+                    block,
+                },
+            );
+        }
+    }
+
+    fn client(&mut self) -> Result<(), Violation> {
+        let pause = 1_000_000 / self.world.transactions_per_second.max(1);
+        self.schedule(pause, Happening::Client);
+        if self.world.transactions_per_second == 0 {
+            return Ok(());
+        }
+        // Through any node that is up; one that crashes may take the transaction with it, then the client says it again.
+        let node = usize::try_from(self.random.below(self.nodes.len() as u64)).unwrap_or(0);
+        let Some(replica) = &self.nodes[node].replica else {
+            return Ok(());
+        };
+        let account = replica
+            .state()
+            .account(&self.client.address())
+            .unwrap_or_default();
+        if self.client_nonce.0 > account.nonce.0 + 50 || self.client_nonce < account.nonce {
+            self.client_nonce = account.nonce;
+        }
+        let next = replica.next_nonce(&self.client.address());
+        let transaction = self.transfer(next);
+        self.client_nonce = next.next();
+        self.step(
+            node,
+            Input::Submitted {
+                ticket: 0,
+                transactions: vec![transaction],
+            },
+        )
+    }
+
+    #[allow(clippy::expect_used, reason = "the simulation's own transaction")]
+    fn transfer(&self, nonce: Nonce) -> VerifiedTransaction {
+        let chain = Disk::chain(&self.genesis);
+        let to = Address([u8::try_from(nonce.0 % 251).unwrap_or(0); 32]);
+        let operations = vec![Operation::Transfer {
+            to,
+            amount: Amount(1),
+        }];
+        let last_valid = Height(u64::MAX);
+        let sender = self.client.public_key();
+        let signed: SignedTransaction = Transaction {
+            chain,
+            sender,
+            nonce,
+            last_valid,
+            operations,
+        }
+        .sign(&self.client);
+        Untrusted::new(signed)
+            .verify(&chain)
+            .expect("a good transaction")
+    }
+
+    fn bodies(&self, of: usize, missing: &[ledger::hash::TxId]) -> Vec<VerifiedTransaction> {
+        let Some(replica) = &self.nodes[of].replica else {
+            return vec![];
+        };
+        missing
+            .iter()
+            .filter_map(|id| replica.transaction(id).cloned())
+            .collect()
+    }
+
+    /// Sends over a network that delays, loses and repeats.
+    fn send(&mut self, to: usize, input: Input) {
+        if self.random.chance(self.world.loss_percent) {
+            return;
+        }
+        let copies = 1 + u64::from(self.random.chance(self.world.duplicate_percent));
+        for _ in 0..copies {
+            let delay = 500 + self.random.below(self.world.delay_us_max);
+            self.schedule(delay, Happening::Deliver(to, input.clone()));
+        }
+    }
+
+    fn restart(&mut self, node: usize) -> Result<(), Violation> {
+        let config = Config {
+            key: self.nodes[node].key.clone(),
+            chain: Disk::chain(&self.genesis),
+            timeouts: Timeouts::default(),
+            idle: Duration::from_millis(1000),
+            mempool: Limits::default(),
+        };
+        let crash_in = self.world.crash_every.map(|n| self.random.below(n));
+        let now = self.now();
+        let Node {
+            disk,
+            voting,
+            replica,
+            life,
+            ..
+        } = &mut self.nodes[node];
+        *life += 1;
+        *replica = None;
+        disk.crash_in = crash_in;
+        let start = disk.start(&self.genesis, voting.clone());
+        match Replica::start(config, start, now, disk) {
+            Ok((started, effects)) => {
+                *replica = Some(started);
+                self.carry_out(node, effects)
+            }
+            Err(error) => self.failed(node, &error),
+        }
+    }
+
+    fn step(&mut self, node: usize, input: Input) -> Result<(), Violation> {
+        let now = self.now();
+        let Node {
+            disk,
+            replica: Some(replica),
+            ..
+        } = &mut self.nodes[node]
+        else {
+            return Ok(());
+        };
+        match replica.step(input, now, disk) {
+            Ok(effects) => self.carry_out(node, effects),
+            Err(error) => self.failed(node, &error),
+        }
+    }
+
+    fn failed(&mut self, node: usize, error: &ConsensusError) -> Result<(), Violation> {
+        let seed = self.world.seed;
+        match error {
+            ConsensusError::Journal(_) => {
+                self.crash(node);
+                Ok(())
+            }
+            ConsensusError::Library(what) => Err(Violation::Unexpected {
+                seed,
+                node,
+                what: what.clone(),
+            }),
+        }
+    }
+
+    fn crash(&mut self, node: usize) {
+        self.report.crashes += 1;
+        self.note(b"crash");
+        let wipe = self.random.chance(self.world.wipe_percent) && self.all_vote();
+        let Node {
+            disk,
+            replica,
+            voting,
+            acknowledged,
+            ..
+        } = &mut self.nodes[node];
+        *replica = None;
+        disk.crash(&mut self.random);
+        if wipe {
+            disk.wipe();
+            *voting = Voting::wiped();
+            *acknowledged = Height::GENESIS;
+            self.report.wipes += 1;
+        }
+        let after = 1_000 + self.random.below(400_000);
+        self.schedule(after, Happening::Restart(node));
+    }
+
+    /// Whether no node is waiting until it may vote: if two of four were, the chain would stand still for ever.
+    fn all_vote(&self) -> bool {
+        let committed = self
+            .committed
+            .last_key_value()
+            .map(|(h, _)| *h)
+            .unwrap_or_default();
+        self.nodes.iter().all(|n| match n.voting {
+            Voting::Always => true,
+            Voting::From(height) => height <= committed,
+            Voting::Learning(_) => false,
+        })
+    }
+
+    fn carry_out(&mut self, node: usize, effects: Vec<Effect>) -> Result<(), Violation> {
+        // A crash can also come between two effects: then the rest never happens.
+        let cut = match self.world.crash_every {
+            Some(n) if self.random.below(n * 2) == 0 => {
+                Some(usize::try_from(self.random.below(effects.len() as u64 + 1)).unwrap_or(0))
+            }
+            _ => None,
+        };
+        for (i, effect) in effects.into_iter().enumerate() {
+            if cut == Some(i) {
+                self.crash(node);
+                return Ok(());
+            }
+            self.effect(node, effect)?;
+        }
+        Ok(())
+    }
+
+    fn effect(&mut self, node: usize, effect: Effect) -> Result<(), Violation> {
+        let from = self.nodes[node].key.public_key();
+        let others = (0..self.nodes.len()).filter(|o| *o != node);
+        match effect {
+            Effect::Broadcast(message) => {
+                self.note(&ledger::codec::encode(&message));
+                self.watch(&message)?;
+                for other in others {
+                    self.send(
+                        other,
+                        Input::Message {
+                            from,
+                            message: message.clone(),
+                        },
+                    );
+                }
+            }
+            Effect::SetTimer(timer, after) => self.set_timer(node, timer, after),
+            Effect::FetchBodies {
+                from,
+                block,
+                missing,
+            } => {
+                if let Some(of) = self.index_of(&from) {
+                    let happening = Happening::FetchBodies {
+                        asker: node,
+                        of,
+                        block,
+                        missing,
+                    };
+                    self.schedule(1_000, happening);
+                }
+            }
+            Effect::FetchBlocks { from, height } => {
+                if let Some(of) = self.index_of(&from) {
+                    self.schedule(
+                        1_000,
+                        Happening::FetchBlocks {
+                            asker: node,
+                            of,
+                            height,
+                        },
+                    );
+                }
+            }
+            Effect::Gossip(transactions) => {
+                for other in others {
+                    self.send(other, Input::Gossiped(transactions.clone()));
+                }
+            }
+            Effect::Committed(committed) => {
+                let root = committed.executed.state.root();
+                self.committed_at(node, &committed.block, root)?;
+            }
+            Effect::MayVoteFrom(height) => self.nodes[node].voting = Voting::From(height),
+            Effect::Alarm(Alarm::Equivocation { .. })
+            | Effect::Admitted { .. }
+            | Effect::Dropped(_) => {}
+            Effect::Alarm(alarm) => return Err(self.unexpected(node, format!("{alarm:?}"))),
+            Effect::Fault { what, .. } => return Err(self.unexpected(node, what)),
+        }
+        Ok(())
+    }
+
+    fn unexpected(&self, node: usize, what: String) -> Violation {
+        Violation::Unexpected {
+            seed: self.world.seed,
+            node,
+            what,
+        }
+    }
+
+    fn set_timer(&mut self, node: usize, timer: Timer, after: Duration) {
+        let after_us = u64::try_from(after.as_micros()).unwrap_or(u64::MAX / 2);
+        self.schedule(after_us, Happening::Deliver(node, Input::Timer(timer)));
+    }
+
+    fn index_of(&self, key: &PublicKey) -> Option<usize> {
+        self.nodes.iter().position(|n| n.key.public_key() == *key)
+    }
+
+    fn committed_at(
+        &mut self,
+        node: usize,
+        block: &Block,
+        root: StateRoot,
+    ) -> Result<(), Violation> {
+        let (height, hash) = (block.header.height, block.hash());
+        self.note(hash.as_bytes());
+        let seed = self.world.seed;
+        match self.committed.get(&height) {
+            Some((a, _)) if *a != hash => {
+                return Err(Violation::TwoHistories {
+                    seed,
+                    height,
+                    a: *a,
+                    b: hash,
+                });
+            }
+            Some(_) => {}
+            None => {
+                self.report.transactions += block.transactions.len() as u64;
+                self.committed.insert(height, (hash, root));
+            }
+        }
+        let acknowledged = &mut self.nodes[node].acknowledged;
+        if height <= *acknowledged {
+            return Err(Violation::Lost { seed, node, height });
+        }
+        *acknowledged = height;
+        Ok(())
+    }
+
+    /// Holds every vote and proposal that leaves a node against all that its key said before.
+    fn watch(&mut self, message: &Message) -> Result<(), Violation> {
+        let seed = self.world.seed;
+        let (position, what, said) = match message {
+            Message::Vote(v) => {
+                let position = (
+                    v.vote.validator,
+                    v.vote.height,
+                    v.vote.round,
+                    Some(v.vote.kind),
+                );
+                (position, "votes", ledger::codec::encode(&v.vote.block))
+            }
+            Message::Proposal(p, _) => {
+                let BlockProposal {
+                    height,
+                    round,
+                    block,
+                    proof_of_lock,
+                    proposer,
+                } = p.proposal;
+                let said = ledger::codec::encode(&(block, proof_of_lock));
+                ((proposer, height, round, None), "proposals", said)
+            }
+            Message::Polka(_) | Message::RoundEnded(_) | Message::RoundSkipped(_) => return Ok(()),
+        };
+        let said = ledger::hash::hash(Domain::Vote, &said);
+        let before = *self.said.entry(position).or_insert(said);
+        if before == said {
+            return Ok(());
+        }
+        let (who, height, round, _) = position;
+        Err(Violation::SignedTwice {
+            seed,
+            who,
+            what,
+            height,
+            round,
+        })
+    }
+}
