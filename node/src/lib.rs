@@ -1,1 +1,5 @@
-//! Placeholder head.
+//! A Tintype node: the pure [`replica`], and around it the runtime that carries its effects out.
+
+pub mod event;
+pub mod handle;
+pub mod replica;

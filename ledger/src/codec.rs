@@ -1,0 +1,170 @@
+//! The one encoding of everything that is signed, hashed, stored or sent.
+//!
+//! bincode 2 with serde, big-endian fixed-width integers. A value has exactly one encoding: [`decode`] refuses
+//! trailing bytes and whatever does not encode back to the very same bytes. Lengths are bounded before anything is
+//! allocated. bincode stays behind this module, so that it can be replaced without touching a format.
+
+use serde::{Serialize, de::DeserializeOwned};
+
+/// No value is decoded from, or encoded to, more bytes than this. Larger than any block, chunk or manifest.
+pub const ENCODED_BYTES_MAX: usize = 32 << 20;
+
+fn config() -> impl bincode::config::Config {
+    bincode::config::standard()
+        .with_big_endian()
+        .with_fixed_int_encoding()
+        .with_limit::<ENCODED_BYTES_MAX>()
+}
+
+/// Why bytes were refused.
+#[derive(Debug, thiserror::Error)]
+pub enum CodecError {
+    /// More bytes than the caller, or anyone, may send.
+    #[error("{found} bytes, at most {max} are allowed")]
+    TooLarge {
+        /// Bytes offered.
+        found: usize,
+        /// Bytes allowed.
+        max: usize,
+    },
+    /// The bytes are not an encoding of the wanted type.
+    #[error("not a valid encoding: {0}")]
+    Malformed(String),
+    /// The bytes decode, but are not the encoding of what they decode to.
+    #[error("not the canonical encoding")]
+    NotCanonical,
+}
+
+/// Encodes `value`.
+///
+/// # Panics
+/// Never for the types of this project: encoding fails only for types that serde itself cannot describe.
+pub fn encode<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {
+    #[allow(
+        clippy::expect_used,
+        reason = "writing our own types to memory cannot fail"
+    )]
+    bincode::serde::encode_to_vec(value, config()).expect("own types encode")
+}
+
+/// Decodes a value of at most `max` bytes, and refuses any encoding but the canonical one.
+///
+/// # Errors
+/// [`CodecError`] names the reason.
+pub fn decode<T: Serialize + DeserializeOwned>(bytes: &[u8], max: usize) -> Result<T, CodecError> {
+    let value = decode_unchecked(bytes, max)?;
+    if encode(&value) != bytes {
+        return Err(CodecError::NotCanonical);
+    }
+    Ok(value)
+}
+
+/// As [`decode`], for bytes that this node wrote itself and guards by a checksum.
+///
+/// # Errors
+/// [`CodecError`] names the reason.
+pub fn decode_unchecked<T: DeserializeOwned>(bytes: &[u8], max: usize) -> Result<T, CodecError> {
+    let max = max.min(ENCODED_BYTES_MAX);
+    if bytes.len() > max {
+        return Err(CodecError::TooLarge {
+            found: bytes.len(),
+            max,
+        });
+    }
+    let (value, read) = bincode::serde::decode_from_slice(bytes, config())
+        .map_err(|e| CodecError::Malformed(e.to_string()))?;
+    if read != bytes.len() {
+        return Err(CodecError::Malformed(format!(
+            "{} bytes left over",
+            bytes.len() - read
+        )));
+    }
+    Ok(value)
+}
+
+/// Byte strings: a `u64` length and the bytes; lower-case hex where people read.
+pub mod bytes {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    /// Writes a byte string.
+    ///
+    /// # Errors
+    /// Those of the serializer.
+    pub fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+        if serializer.is_human_readable() {
+            hex::encode(bytes).serialize(serializer)
+        } else {
+            serializer.serialize_bytes(bytes)
+        }
+    }
+
+    /// Reads a byte string.
+    ///
+    /// # Errors
+    /// Those of the deserializer, and text that is not hex.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+        struct Bytes;
+        impl serde::de::Visitor<'_> for Bytes {
+            type Value = Vec<u8>;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a byte string")
+            }
+
+            fn visit_bytes<E: serde::de::Error>(self, bytes: &[u8]) -> Result<Vec<u8>, E> {
+                Ok(bytes.to_vec())
+            }
+
+            fn visit_byte_buf<E: serde::de::Error>(self, bytes: Vec<u8>) -> Result<Vec<u8>, E> {
+                Ok(bytes)
+            }
+        }
+
+        if deserializer.is_human_readable() {
+            let text = String::deserialize(deserializer)?;
+            hex::decode(text).map_err(serde::de::Error::custom)
+        } else {
+            deserializer.deserialize_byte_buf(Bytes)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn integers_have_one_width_and_order() {
+        assert_eq!(encode(&0x0102_0304_u32), [1, 2, 3, 4]);
+        assert_eq!(encode(&7u64), [0, 0, 0, 0, 0, 0, 0, 7]);
+    }
+
+    #[test]
+    fn refuses_what_is_left_over_too_long_or_not_canonical() {
+        assert!(matches!(
+            decode::<u8>(&[1, 2], 10),
+            Err(CodecError::Malformed(_))
+        ));
+        assert!(matches!(
+            decode::<u8>(&[1, 2], 1),
+            Err(CodecError::TooLarge { found: 2, max: 1 })
+        ));
+        assert!(matches!(
+            decode::<bool>(&[2], 10),
+            Err(CodecError::Malformed(_))
+        ));
+        let unsorted = encode(&vec![(2u8, ()), (1u8, ())]);
+        let result = decode::<std::collections::BTreeMap<u8, ()>>(&unsorted, 100);
+        assert!(
+            matches!(result, Err(CodecError::NotCanonical)),
+            "{result:?}"
+        );
+    }
+
+    #[test]
+    fn a_length_that_promises_too_much_allocates_nothing() {
+        let bytes = encode(&u64::MAX);
+        assert!(decode::<Vec<u8>>(&bytes, 100).is_err());
+        assert!(decode::<String>(&bytes, 100).is_err());
+    }
+}

@@ -1,0 +1,256 @@
+//! What the running node offers to those who ask it: the HTTP API today.
+//!
+//! A [`Handle`] is cheap to clone and safe to use from any task. Reading never waits for consensus: it looks at
+//! pictures of the state that the replica has published.
+
+use crate::event::Event;
+use ledger::{
+    block::{CertifiedHeader, CommittedBlock},
+    genesis::Genesis,
+    hash::{BlockHash, ChainId, Hash, StateRoot, TxId},
+    keys::PublicKey,
+    state::{Outcome, State},
+    transaction::{SignedTransaction, TransactionError},
+    units::{Height, Nonce},
+    untrusted::Untrusted,
+};
+use std::{sync::Arc, time::Duration};
+use tokio::sync::broadcast;
+
+/// Why a node does not take a transaction in.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// It is bad whatever the state is.
+    #[error(transparent)]
+    Invalid(#[from] TransactionError),
+    /// It could not be in the next block.
+    #[error(transparent)]
+    Inadmissible(#[from] ledger::state::Inadmissible),
+    /// Another transaction with its nonce is waiting.
+    #[error("another transaction of this account with nonce {nonce} is waiting already, the next free nonce is {next}")]
+    NonceTaken {
+        /// The nonce.
+        nonce: Nonce,
+        /// The next free one.
+        next: Nonce,
+    },
+    /// The pool is full.
+    #[error("this node has {waiting} transactions waiting, as many as it takes")]
+    PoolFull {
+        /// How many are waiting.
+        waiting: usize,
+    },
+    /// The sender has too many waiting.
+    #[error("this account has {waiting} transactions waiting, as many as one may")]
+    SenderFull {
+        /// How many are waiting.
+        waiting: usize,
+    },
+    /// The node has not caught up, or is stopping.
+    #[error("this node does not follow the chain at the moment: {0}")]
+    NotReady(String),
+}
+
+/// What is known of a transaction.
+#[derive(Clone, Debug, PartialEq)]
+pub enum TransactionStatus {
+    /// Nothing.
+    Unknown,
+    /// It waits for a block.
+    Pending,
+    /// It is in a block.
+    Committed(Committed),
+    /// It waited, and can be in no block any more.
+    Dropped(Refusal),
+}
+
+/// Where a transaction is, and what became of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Committed {
+    /// The block's height.
+    pub height: Height,
+    /// The block.
+    pub block: BlockHash,
+    /// The state root after the block.
+    pub state_root: StateRoot,
+    /// Which of the block's transactions, from 0.
+    pub index: u32,
+    /// What became of it.
+    pub outcome: Outcome,
+}
+
+/// Why something that was asked for is not to be had here.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotHere {
+    /// It is not known.
+    #[error("{0} is not known here")]
+    Unknown(String),
+    /// It is older than what this node keeps.
+    #[error("not kept here: this node has nothing before height {earliest}")]
+    Pruned {
+        /// The first height it has.
+        earliest: Height,
+    },
+    /// It has not happened yet.
+    #[error("height {asked} is not reached, the chain is at {latest}")]
+    Future {
+        /// The height asked for.
+        asked: Height,
+        /// The last one there is.
+        latest: Height,
+    },
+    /// Several things begin with the prefix.
+    #[error("several things begin with {0}: give more digits")]
+    Ambiguous(String),
+    /// The disk did not give it.
+    #[error("reading it failed: {0}")]
+    Failed(String),
+}
+
+/// A block is named by its height, by its hash, or as the latest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BlockName {
+    /// By height.
+    Height(Height),
+    /// By a unique prefix of its hash, at least 8 hex digits.
+    Hash(String),
+    /// The last one.
+    Latest,
+}
+
+/// What a node says of itself.
+#[derive(Clone, Debug)]
+pub struct Status {
+    /// The node's name in its configuration.
+    pub name: String,
+    /// The node's key.
+    pub public_key: PublicKey,
+    /// The chain.
+    pub chain: ChainId,
+    /// Whether it votes at the next height.
+    pub validator: bool,
+    /// The last committed height.
+    pub height: Height,
+    /// The first block it has, if any.
+    pub earliest_block: Option<Height>,
+    /// The last committed block; none at genesis.
+    pub head: Option<CertifiedHeader>,
+    /// The root after it.
+    pub state_root: StateRoot,
+    /// Transactions in the last block.
+    pub last_block_transactions: u64,
+    /// Peers it is connected to.
+    pub peers: usize,
+    /// Where it listens for peers, with its peer id.
+    pub p2p: Vec<String>,
+    /// Transactions waiting.
+    pub mempool: usize,
+    /// Its newest whole snapshot.
+    pub snapshot: Option<SnapshotInfo>,
+    /// How far it is with its sync, while that lasts.
+    pub sync: Option<SyncProgress>,
+    /// The alarm, if it disagrees with the chain.
+    pub alarm: Option<String>,
+    /// Whether it follows the chain.
+    pub ready: bool,
+}
+
+/// A whole snapshot on this node's disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct SnapshotInfo {
+    /// Its height.
+    pub height: Height,
+    /// The state root.
+    pub root: StateRoot,
+    /// The manifest's id.
+    pub manifest: Hash,
+    /// Entries in it.
+    pub entries: u64,
+    /// Chunks it is made of.
+    pub chunks: u64,
+    /// Bytes of its entries.
+    pub bytes: u64,
+    /// Bytes that were written for it: of chunks that no earlier snapshot had.
+    pub new_bytes: u64,
+}
+
+/// How far a sync is.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct SyncProgress {
+    /// `snapshot` or `blocks`.
+    pub mode: &'static str,
+    /// The height it goes for.
+    pub height: Height,
+    /// Chunks verified and stored.
+    pub chunks_done: u64,
+    /// Chunks in all.
+    pub chunks_total: u64,
+    /// Bytes of these.
+    pub bytes_done: u64,
+    /// Bytes in all.
+    pub bytes_total: u64,
+    /// Peers it fetches from.
+    pub peers: usize,
+}
+
+/// What the parts of a running node do for a [`Handle`].
+pub trait Backend: Send + Sync + 'static {
+    /// The genesis.
+    fn genesis(&self) -> &Genesis;
+    /// What it says of itself.
+    fn status(&self) -> Status;
+    /// The state after a height, if it is kept in memory (the last ones are).
+    ///
+    /// # Errors
+    /// [`NotHere`].
+    fn state(&self, height: Option<Height>) -> Result<State, NotHere>;
+    /// The nonce an account's next transaction should carry, those that wait counted.
+    fn next_nonce(&self, address: &ledger::hash::Address) -> Nonce;
+    /// A block.
+    ///
+    /// # Errors
+    /// [`NotHere`].
+    fn block(&self, name: &BlockName) -> Result<CommittedBlock, NotHere>;
+    /// The full id of the transaction whose id begins so.
+    ///
+    /// # Errors
+    /// [`NotHere`].
+    fn transaction_id(&self, prefix: &str) -> Result<TxId, NotHere>;
+    /// What is known of a transaction.
+    fn transaction(&self, id: &TxId) -> TransactionStatus;
+    /// The snapshots on this node's disk, newest first.
+    fn snapshots(&self) -> Vec<SnapshotInfo>;
+    /// The manifest of a snapshot, encoded.
+    ///
+    /// # Errors
+    /// [`NotHere`].
+    fn manifest(&self, height: Height) -> Result<Vec<u8>, NotHere>;
+    /// Takes a snapshot of the newest state now.
+    ///
+    /// # Errors
+    /// [`NotHere::Failed`].
+    fn take_snapshot(&self) -> Result<SnapshotInfo, NotHere>;
+    /// The state root after a height, as this node has it, if it still knows.
+    ///
+    /// # Errors
+    /// [`NotHere`].
+    fn root(&self, height: Height) -> Result<StateRoot, NotHere>;
+    /// What happens from now on.
+    fn subscribe(&self) -> broadcast::Receiver<Event>;
+    /// The Prometheus text of all metrics.
+    fn metrics(&self) -> String;
+    /// Offers transactions to the replica; the answers come in the same order.
+    fn submit(
+        &self,
+        transactions: Vec<Untrusted<SignedTransaction>>,
+    ) -> std::pin::Pin<Box<dyn Future<Output = Vec<Result<TxId, Refusal>>> + Send + '_>>;
+    /// Waits until a transaction is committed or dropped, at most so long, and says what is known then.
+    fn wait_for(
+        &self,
+        id: TxId,
+        timeout: Duration,
+    ) -> std::pin::Pin<Box<dyn Future<Output = TransactionStatus> + Send + '_>>;
+}
+
+/// A running node, to those who ask it.
+pub type Handle = Arc<dyn Backend>;
