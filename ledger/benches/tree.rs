@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 const CHUNK_BYTES_MAX: u64 = 256 * 1024;
 /// Versions that a node keeps for queries.
 const ROOTS_LIVE: usize = 8;
+/// Batches from one snapshot to the next: with more, ever less would be shared with the one held, and batches cheaper.
+const SNAPSHOT_BATCHES: u64 = 60;
 
 fn size(name: &str, default: u64) -> u64 {
     let given = std::env::var(name).ok();
@@ -84,11 +86,15 @@ fn apply(c: &mut Criterion, entries: u64, batch: u64) {
         ("letting go of the oldest root", ROOTS_LIVE, true),
     ] {
         let (mut tree, mut random) = (start.clone(), Random(12345));
-        let mut roots = VecDeque::new();
+        let (mut roots, mut batches) = (VecDeque::new(), 0);
         group.bench_function(name, |b| {
             b.iter_custom(|rounds| {
                 let mut spent = Duration::ZERO;
                 for _ in 0..rounds {
+                    if batches % SNAPSHOT_BATCHES == 0 {
+                        tree = start.clone();
+                    }
+                    batches += 1;
                     let updates = random.updates(batch, entries);
                     let changes = changes(&updates);
                     let started = Instant::now();
