@@ -4,6 +4,7 @@
 //! nodes of one hash.
 
 use super::node::{Node, Subtree};
+use super::page::Page;
 use super::place::{Place, bit, parting};
 use super::walk::Iter;
 use super::{EntryRef, Tree};
@@ -35,7 +36,22 @@ pub struct Changes<'a> {
     /// Pairs still to compare, the next one last. The places of the pairs do not overlap.
     pending: Vec<(Option<&'a Subtree>, Option<&'a Subtree>)>,
     /// A pair that is compared entry by entry.
-    merging: Option<(Peekable<Iter<'a>>, Peekable<Iter<'a>>)>,
+    merging: Option<Merging<'a>>,
+}
+
+/// Two runs of entries on their way past each other.
+#[expect(clippy::large_enum_variant, reason = "there is one at a time")]
+enum Merging<'a> {
+    /// Two pages, which is nearly every pair there is: compared by their hashes, without looking at keys and values.
+    Pages(Rest<'a>, Rest<'a>),
+    /// Anything else.
+    Runs(Peekable<Iter<'a>>, Peekable<Iter<'a>>),
+}
+
+/// What is left of a page.
+struct Rest<'a> {
+    page: &'a Page,
+    next: usize,
 }
 
 impl<'a> Iterator for Changes<'a> {
@@ -43,9 +59,13 @@ impl<'a> Iterator for Changes<'a> {
 
     fn next(&mut self) -> Option<Difference<'a>> {
         loop {
-            if let Some((old, new)) = &mut self.merging {
-                if let Some(difference) = merge(old, new) {
-                    return Some(difference);
+            if let Some(merging) = &mut self.merging {
+                let difference = match merging {
+                    Merging::Pages(old, new) => merge_pages(old, new),
+                    Merging::Runs(old, new) => merge_runs(old, new),
+                };
+                if difference.is_some() {
+                    return difference;
                 }
                 self.merging = None;
             }
@@ -65,21 +85,25 @@ impl<'a> Changes<'a> {
         if a.same_node(b) || a.sum.hash == b.sum.hash {
             return;
         }
-        // A page against a larger subtree is merged whole: all but a page's entries of that are differences.
-        let (Node::Inner(x), Node::Inner(y)) = (&a.node, &b.node) else {
-            self.merge(old, new);
-            return;
+        let (x, y) = match (&a.node, &b.node) {
+            (Node::Inner(x), Node::Inner(y)) => (x, y),
+            (Node::Page(x), Node::Page(y)) => {
+                self.merging = Some(Merging::Pages(Rest::of(x), Rest::of(y)));
+                return;
+            }
+            // All of the larger one but a page's entries are differences, so it may be read whole.
+            _ => {
+                self.merge(old, new);
+                return;
+            }
         };
         let departs = parting(&x.prefix, &y.prefix);
         if departs < x.bit.min(y.bit) {
-            let apart = [(None, new), (old, None)];
-            let [first, second] = apart;
-            // The right one is pushed first, the left one is next.
-            self.pending.extend(if bit(&x.prefix, departs) {
-                [second, first]
-            } else {
-                [first, second]
-            });
+            // The one on the left is next, so it is pushed last.
+            let (old, new) = ((old, None), (None, new));
+            let old_is_right = bit(&x.prefix, departs);
+            self.pending
+                .extend(if old_is_right { [old, new] } else { [new, old] });
         } else if x.bit == y.bit {
             let right = (Some(&x.right), Some(&y.right));
             self.pending.extend([right, (Some(&x.left), Some(&y.left))]);
@@ -97,12 +121,55 @@ impl<'a> Changes<'a> {
     }
 
     fn merge(&mut self, old: Option<&'a Subtree>, new: Option<&'a Subtree>) {
-        self.merging = Some((Iter::over(old).peekable(), Iter::over(new).peekable()));
+        let (old, new) = (Iter::over(old), Iter::over(new));
+        self.merging = Some(Merging::Runs(old.peekable(), new.peekable()));
+    }
+}
+
+impl<'a> Rest<'a> {
+    fn of(page: &'a Page) -> Self {
+        Self { page, next: 0 }
+    }
+
+    fn place(&self) -> Option<&'a [u8; 32]> {
+        self.page.places().get(self.next)
+    }
+
+    fn hash(&self) -> Option<&'a [u8; 32]> {
+        self.page.hashes().get(self.next)
+    }
+
+    fn take(&mut self) -> EntryRef<'a> {
+        self.next += 1;
+        self.page.entry(self.next - 1)
+    }
+}
+
+/// The next difference of two pages.
+fn merge_pages<'a>(old: &mut Rest<'a>, new: &mut Rest<'a>) -> Option<Difference<'a>> {
+    loop {
+        let (in_old, in_new) = match (old.place(), new.place()) {
+            (Some(a), Some(b)) => (a <= b, b <= a),
+            (None, None) => return None,
+            (a, b) => (a.is_some(), b.is_some()),
+        };
+        if in_old && in_new && old.hash() == new.hash() {
+            old.next += 1;
+            new.next += 1;
+            continue;
+        }
+        let old = in_old.then(|| old.take());
+        let new = in_new.then(|| new.take());
+        let place = old.or(new)?.place;
+        return Some(Difference { place, old, new });
     }
 }
 
 /// The next difference of two runs of entries.
-fn merge<'a>(old: &mut Peekable<Iter<'a>>, new: &mut Peekable<Iter<'a>>) -> Option<Difference<'a>> {
+fn merge_runs<'a>(
+    old: &mut Peekable<Iter<'a>>,
+    new: &mut Peekable<Iter<'a>>,
+) -> Option<Difference<'a>> {
     loop {
         let place = match (old.peek(), new.peek()) {
             (Some(a), Some(b)) => a.place.min(b.place),

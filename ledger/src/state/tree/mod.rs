@@ -39,6 +39,7 @@
 //! recursion is deeper than [`PLACE_BITS`].
 
 mod apply;
+mod audit;
 mod build;
 mod changes;
 mod digest;
@@ -49,6 +50,10 @@ mod place;
 mod proof;
 mod walk;
 
+#[cfg(test)]
+mod tests;
+
+pub use audit::Damage;
 pub use build::{BuildError, JoinError};
 pub use changes::{Changes, Difference};
 pub use digest::{ENTRY_OVERHEAD_BYTES, Summary, Totals};

@@ -1,0 +1,103 @@
+//! Reading: single entries, prefixes, listings page by page, and what differs between two trees.
+
+use super::*;
+use crate::state::tree::{Difference, Prefix, PrefixError};
+
+/// Prefixes of the lengths at which places of [`place`] part, and of others.
+fn prefix() -> impl Strategy<Value = Prefix> {
+    let len = prop_oneof![0u16..20, 116u16..132, 248u16..=256, 0u16..=256];
+    (place(), len).prop_map(|(place, len)| Prefix::of(&place, len))
+}
+
+proptest! {
+    #[test]
+    fn get_finds_what_is_there(model in model(80), places in prop::collection::vec(place(), 20)) {
+        let tree = tree_of(&model);
+        for place in places.iter().chain(model.keys()) {
+            prop_assert_eq!(tree.get(place), model.get_key_value(place).map(entry_ref));
+        }
+    }
+
+    #[test]
+    fn a_prefix_holds_what_begins_with_it(model in model(80), prefix in prefix(), after in place()) {
+        let tree = tree_of(&model);
+        let below: Model = model.into_iter().filter(|(p, _)| prefix.contains(p)).collect();
+        prop_assert!(tree.iter_prefix(&prefix).eq(below.iter().map(entry_ref)));
+        let rest = below.iter().filter(|(p, _)| **p > after).map(entry_ref);
+        prop_assert!(tree.iter_from(&prefix, Some(&after)).eq(rest));
+
+        let subtree = tree.subtree(&prefix);
+        prop_assert_eq!(subtree.is_some(), !below.is_empty());
+        if let Some(subtree) = subtree {
+            prop_assert!(subtree.iter().eq(below.iter().map(entry_ref)));
+            assert_holds(&Tree::from(subtree.clone()), &below);
+            prop_assert!(below.keys().all(|p| subtree.prefix().contains(p)));
+            prop_assert_eq!(tree.children(&prefix).is_some(), below.len() > 1);
+        }
+    }
+
+    /// Descending by children reaches every entry, and two parts fold to their parent.
+    #[test]
+    fn children_lead_to_every_entry(model in model(60)) {
+        let tree = tree_of(&model);
+        let mut found = Vec::new();
+        let mut pending: Vec<_> = tree.top().map(|top| top.part()).into_iter().collect();
+        while let Some(part) = pending.pop() {
+            match tree.children(&part.prefix) {
+                Some((left, right)) => {
+                    let folded = super::super::fold(&[left, right]).unwrap();
+                    prop_assert_eq!(folded.root, StateRoot::from(part.hash));
+                    prop_assert_eq!(folded.totals, part.totals);
+                    pending.extend([right, left]);
+                }
+                None => found.push(*part.prefix.bits()),
+            }
+        }
+        prop_assert!(found.iter().eq(model.keys()));
+    }
+
+    #[test]
+    fn changes_are_those_of_the_model(start in model(80), edits in edits(40), unrelated in model(40)) {
+        let old = tree_of(&start);
+        let mut new = old.clone();
+        apply(&mut new, &edits);
+        let mut model = start.clone();
+        apply_to_model(&mut model, &edits);
+        // The same content without a shared node must give the same, and so must trees that have nothing in common.
+        let pairs = [(new, &model), (tree_of(&model), &model), (tree_of(&unrelated), &unrelated)];
+        for (new, model) in &pairs {
+            let found: Vec<Difference<'_>> = old.changes(new).collect();
+            prop_assert_eq!(found, model_changes(&start, model));
+            let found: Vec<Difference<'_>> = new.changes(&old).collect();
+            prop_assert_eq!(found, model_changes(model, &start));
+        }
+    }
+
+    #[test]
+    fn a_prefix_has_one_form(bits in any::<[u8; 32]>(), len in 0u16..300) {
+        let given = Prefix::new(Place(bits), len);
+        match given {
+            Ok(prefix) => prop_assert_eq!(prefix, Prefix::of(&Place(bits), len)),
+            Err(PrefixError::TooLong(_)) => prop_assert!(len > 256),
+            Err(PrefixError::BitsBehindEnd(_)) => {
+                prop_assert_ne!(*Prefix::of(&Place(bits), len).bits(), Place(bits));
+            }
+        }
+        let json = serde_json::json!({"bits": Place(bits), "len": len});
+        prop_assert_eq!(serde_json::from_value::<Prefix>(json).ok(), given.ok());
+    }
+}
+
+fn model_changes<'a>(old: &'a Model, new: &'a Model) -> Vec<Difference<'a>> {
+    let places: std::collections::BTreeSet<&Place> = old.keys().chain(new.keys()).collect();
+    let at = |model: &'a Model, place| model.get_key_value(place).map(entry_ref);
+    places
+        .into_iter()
+        .map(|place| Difference {
+            place: *place,
+            old: at(old, place),
+            new: at(new, place),
+        })
+        .filter(|difference| difference.old != difference.new)
+        .collect()
+}
