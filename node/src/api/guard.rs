@@ -90,7 +90,7 @@ pub(super) async fn only_own_names(
 }
 
 fn check_names(api: &Api, request: &Request) -> Result<(), ApiError> {
-    let host = single(request.headers(), header::HOST)?
+    let host = single(request.headers(), &header::HOST)?
         .ok_or_else(|| ApiError::bad_request("the request has no Host header", "send one"))?;
     let host: Authority = host
         .parse()
@@ -109,7 +109,7 @@ fn check_names(api: &Api, request: &Request) -> Result<(), ApiError> {
             return Err(foreign(name));
         }
     }
-    let Some(origin) = single(request.headers(), header::ORIGIN)? else {
+    let Some(origin) = single(request.headers(), &header::ORIGIN)? else {
         return Ok(());
     };
     let of_host = ["http://", "https://"]
@@ -127,12 +127,15 @@ fn check_names(api: &Api, request: &Request) -> Result<(), ApiError> {
 }
 
 /// A header's only value as text.
-fn single(headers: &HeaderMap, name: header::HeaderName) -> Result<Option<&str>, ApiError> {
+fn single<'a>(
+    headers: &'a HeaderMap,
+    name: &header::HeaderName,
+) -> Result<Option<&'a str>, ApiError> {
     let wrong = || {
         let message = format!("the header {name} is not one line of text");
         ApiError::bad_request(message, "send it once, in ASCII")
     };
-    let mut values = headers.get_all(&name).iter();
+    let mut values = headers.get_all(name).iter();
     let first = values.next();
     if values.next().is_some() {
         return Err(wrong());
@@ -189,7 +192,7 @@ pub(super) fn authorize(api: &Api, headers: &HeaderMap) -> Result<(), ApiError> 
             "set a token in the node's configuration, and send it as a bearer token",
         ));
     };
-    let given = single(headers, header::AUTHORIZATION)?.and_then(|value| {
+    let given = single(headers, &header::AUTHORIZATION)?.and_then(|value| {
         let (scheme, token) = value.split_once(' ')?;
         scheme.eq_ignore_ascii_case("bearer").then_some(token)
     });
