@@ -1,0 +1,480 @@
+//! Blocks of the height under way: making one, putting others' together, executing and judging them.
+
+use super::{
+    ConsensusError, Effect, Journal, Now, Replica, Timer, Verdict, context,
+    message::{CompactBlock, SignedProposal, WalRecord},
+};
+use crate::event::Alarm;
+use arc_malachitebft_core_consensus as library;
+use arc_malachitebft_core_types as core;
+use ledger::{
+    block::{Block, Header},
+    codec,
+    genesis::PROTOCOL_VERSION,
+    hash::{Address, BlockHash, CertificateHash, TxId},
+    keys::PublicKey,
+    state::{Executed, Execution},
+    transaction::VerifiedTransaction,
+    units::{Round, TimestampMs},
+};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
+
+/// Blocks of one height that a replica keeps: a byzantine proposer has its own rounds only, and two a round.
+const CANDIDATES_MAX: usize = 16;
+/// Bodies are asked for again after this.
+const REFETCH_AFTER: Duration = Duration::from_millis(250);
+/// A block dated further ahead than this is not voted for until its time comes.
+const AHEAD_MS_MAX: u64 = 10_000;
+/// No block is dated later: far, and far from overflow.
+const TIME_MAX: TimestampMs = TimestampMs(1 << 50);
+
+/// The blocks of the height under way.
+#[derive(Debug, Default)]
+pub(super) struct Candidates {
+    whole: BTreeMap<BlockHash, Whole>,
+    incomplete: BTreeMap<BlockHash, Incomplete>,
+    /// What this node has proposed, by round: one value for a height and round, always.
+    own: BTreeMap<Round, BlockHash>,
+}
+
+#[derive(Debug)]
+struct Whole {
+    block: Arc<Block>,
+    judgement: Option<Result<Executed, String>>,
+    /// Where it was proposed, until it is judged.
+    proposal: Option<SignedProposal>,
+}
+
+#[derive(Debug)]
+struct Incomplete {
+    compact: CompactBlock,
+    proposal: SignedProposal,
+    from: PublicKey,
+    have: HashMap<TxId, VerifiedTransaction>,
+}
+
+impl Incomplete {
+    fn missing(&self) -> Vec<TxId> {
+        self.compact
+            .transactions
+            .iter()
+            .filter(|id| !self.have.contains_key(id))
+            .copied()
+            .collect()
+    }
+}
+
+impl Candidates {
+    /// A block that is here whole.
+    pub(super) fn block(&self, hash: &BlockHash) -> Option<&Arc<Block>> {
+        self.whole.get(hash).map(|w| &w.block)
+    }
+
+    /// A block that was executed and found valid, and what came of it.
+    pub(super) fn take_executed(&mut self, hash: &BlockHash) -> Option<(Arc<Block>, Executed)> {
+        let whole = self.whole.remove(hash)?;
+        Some((whole.block, whole.judgement?.ok()?))
+    }
+
+    /// The body of a transaction of one of the blocks.
+    pub(super) fn transaction(&self, id: &TxId) -> Option<&VerifiedTransaction> {
+        let whole = self
+            .whole
+            .values()
+            .flat_map(|w| &w.block.transactions)
+            .find(|t| t.id() == *id);
+        whole.or_else(|| self.incomplete.values().find_map(|i| i.have.get(id)))
+    }
+
+    fn count(&self) -> usize {
+        self.whole.len() + self.incomplete.len()
+    }
+
+    fn put(&mut self, block: Block, proposal: Option<SignedProposal>) -> BlockHash {
+        let hash = block.hash();
+        let whole = Whole {
+            block: Arc::new(block),
+            judgement: None,
+            proposal,
+        };
+        self.whole.entry(hash).or_insert(whole);
+        hash
+    }
+}
+
+impl Replica {
+    /// The blocks that the write-ahead log has, and what this node proposed.
+    pub(super) fn recover_candidates(&mut self, wal: &[WalRecord]) {
+        for record in wal {
+            match record {
+                WalRecord::Block(block) => {
+                    let block = block.as_ref().clone().from_own_log();
+                    let hash = self.candidates.put(block, None);
+                    self.execute(&hash);
+                }
+                WalRecord::Judged {
+                    round,
+                    proposer,
+                    block,
+                    synced: false,
+                    ..
+                } if *proposer == self.address => {
+                    self.candidates.own.entry(*round).or_insert(*block);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Makes a block for a round in which it is this node's turn, and proposes it: the same one if it did so before.
+    pub(super) fn propose(
+        &mut self,
+        round: Round,
+        now: Now,
+        journal: &mut dyn Journal,
+    ) -> Result<(), ConsensusError> {
+        let before = self.candidates.own.get(&round).copied();
+        let hash = match before.filter(|hash| self.candidates.whole.contains_key(hash)) {
+            Some(hash) => hash,
+            None => {
+                let (block, executed) = self.make_block(round, now);
+                let hash = self.candidates.put(block, None);
+                if let Some(whole) = self.candidates.whole.get_mut(&hash) {
+                    whole.judgement = Some(Ok(executed));
+                }
+                self.keep(&hash, journal)?;
+                self.candidates.own.insert(round, hash);
+                hash
+            }
+        };
+        let value = library::LocallyProposedValue::new(
+            context::Height(self.height()),
+            core::Round::new(round.0),
+            context::Value(hash),
+        );
+        self.consensus.feed(library::Input::Propose(value), journal)
+    }
+
+    fn make_block(&self, round: Round, now: Now) -> (Block, Executed) {
+        let mut execution = Execution::new(&self.state);
+        let transactions = self.mempool.fill(&mut execution);
+        let executed = execution.finish();
+        let sets = executed.state.validators();
+        let earliest = self
+            .head
+            .as_ref()
+            .map_or(0, |(h, _)| h.time.0.saturating_add(1));
+        let header = Header {
+            protocol_version: PROTOCOL_VERSION,
+            chain: self.config.chain,
+            height: self.height(),
+            round,
+            parent: self.parent(),
+            parent_certificate: self.parent_certificate(),
+            time: TimestampMs(now.unix.0.max(earliest)),
+            proposer: self.address,
+            transactions_root: executed.transactions_root(),
+            state_root: executed.state.root(),
+            validators: sets.current.hash(),
+            next_validators: sets.next.hash(),
+        };
+        let parent_certificate = self.head.as_ref().map(|(_, c)| c.clone());
+        (
+            Block {
+                header,
+                transactions,
+                parent_certificate,
+            },
+            executed,
+        )
+    }
+
+    fn parent(&self) -> BlockHash {
+        self.head.as_ref().map(|(_, c)| c.block).unwrap_or_default()
+    }
+
+    fn parent_certificate(&self) -> CertificateHash {
+        self.head
+            .as_ref()
+            .map(|(_, c)| c.hash())
+            .unwrap_or_default()
+    }
+
+    /// Puts a whole block into the write-ahead log. It is durable before any signature over it.
+    fn keep(&self, hash: &BlockHash, journal: &mut dyn Journal) -> Result<(), ConsensusError> {
+        if let Some(block) = self.candidates.block(hash) {
+            let record = WalRecord::Block(Box::new(block.to_unverified()));
+            journal.append(self.height(), &codec::encode(&record))?;
+        }
+        Ok(())
+    }
+
+    /// Takes in the block of a proposal whose signature holds.
+    pub(super) fn proposed_block(
+        &mut self,
+        from: PublicKey,
+        proposal: SignedProposal,
+        compact: CompactBlock,
+        now: Now,
+        journal: &mut dyn Journal,
+    ) -> Result<(), ConsensusError> {
+        let hash = proposal.proposal.block;
+        if self.candidates.whole.contains_key(&hash)
+            || self.candidates.incomplete.contains_key(&hash)
+            || self.candidates.count() >= CANDIDATES_MAX
+        {
+            return Ok(());
+        }
+        let have = compact
+            .transactions
+            .iter()
+            .filter_map(|id| Some((*id, self.mempool.get(id)?.clone())))
+            .collect();
+        let incomplete = Incomplete {
+            compact,
+            proposal,
+            from,
+            have,
+        };
+        let missing = incomplete.missing();
+        self.candidates.incomplete.insert(hash, incomplete);
+        if missing.is_empty() {
+            return self.complete(hash, now, journal);
+        }
+        self.emit(Effect::FetchBodies {
+            from,
+            block: hash,
+            missing,
+        });
+        self.emit(Effect::SetTimer(Timer::Refetch(hash), REFETCH_AFTER));
+        Ok(())
+    }
+
+    pub(super) fn refetch(&mut self, block: BlockHash) {
+        if let Some(incomplete) = self.candidates.incomplete.get(&block) {
+            let (from, missing) = (incomplete.from, incomplete.missing());
+            self.emit(Effect::FetchBodies {
+                from,
+                block,
+                missing,
+            });
+            self.emit(Effect::SetTimer(Timer::Refetch(block), REFETCH_AFTER));
+        }
+    }
+
+    /// Bodies that were asked for. One that is of no use is its sender's fault and changes nothing here.
+    pub(super) fn bodies(
+        &mut self,
+        block: BlockHash,
+        transactions: Vec<VerifiedTransaction>,
+        now: Now,
+        journal: &mut dyn Journal,
+    ) -> Result<(), ConsensusError> {
+        let Some(incomplete) = self.candidates.incomplete.get_mut(&block) else {
+            return Ok(());
+        };
+        let wanted: std::collections::HashSet<TxId> = incomplete.missing().into_iter().collect();
+        let useful = transactions
+            .into_iter()
+            .filter(|t| wanted.contains(&t.id()));
+        incomplete.have.extend(useful.map(|t| (t.id(), t)));
+        if incomplete.missing().is_empty() {
+            self.complete(block, now, journal)?;
+        }
+        Ok(())
+    }
+
+    /// Puts a block together whose bodies are all here, keeps it, and judges it.
+    fn complete(
+        &mut self,
+        hash: BlockHash,
+        now: Now,
+        journal: &mut dyn Journal,
+    ) -> Result<(), ConsensusError> {
+        let Some(Incomplete {
+            compact,
+            proposal,
+            mut have,
+            ..
+        }) = self.candidates.incomplete.remove(&hash)
+        else {
+            return Ok(());
+        };
+        let transactions = compact
+            .transactions
+            .iter()
+            .filter_map(|id| have.remove(id))
+            .collect();
+        let CompactBlock {
+            header,
+            parent_certificate,
+            ..
+        } = compact;
+        self.candidates.put(
+            Block {
+                header,
+                transactions,
+                parent_certificate,
+            },
+            Some(proposal),
+        );
+        self.keep(&hash, journal)?;
+        self.judge_when_timely(hash, now, journal)
+    }
+
+    /// Judges a block that was proposed, unless it is fresh and dated too far ahead: then later. A proposal that names
+    /// a polka is not fresh: a quorum has found it timely.
+    pub(super) fn judge_when_timely(
+        &mut self,
+        hash: BlockHash,
+        now: Now,
+        journal: &mut dyn Journal,
+    ) -> Result<(), ConsensusError> {
+        let Some(whole) = self.candidates.whole.get_mut(&hash) else {
+            return Ok(());
+        };
+        let Some(SignedProposal { proposal, .. }) = whole.proposal else {
+            return Ok(());
+        };
+        let ahead = whole.block.header.time.0.saturating_sub(now.unix.0);
+        if ahead > AHEAD_MS_MAX && proposal.proof_of_lock.is_none() {
+            let wait = Duration::from_millis((ahead - AHEAD_MS_MAX).min(60_000));
+            self.emit(Effect::SetTimer(Timer::Timely(hash), wait));
+            return Ok(());
+        }
+        whole.proposal = None;
+        let valid = self.execute(&hash);
+        let verdict = Verdict {
+            round: proposal.round,
+            valid_round: proposal.proof_of_lock,
+            proposer: proposal.proposer,
+            block: hash,
+            valid,
+            synced: false,
+        };
+        self.feed_verdict(&verdict, journal)
+    }
+
+    /// A block that came by block sync under a certificate that holds. Invalid here, it means that this node is wrong.
+    pub(super) fn judge_synced(
+        &mut self,
+        round: Round,
+        hash: BlockHash,
+        proposer: Address,
+        journal: &mut dyn Journal,
+    ) -> Result<(), ConsensusError> {
+        if self.candidates.block(&hash).is_none() {
+            let Some(block) = self.catch_up.block(self.height(), &hash) else {
+                return Ok(());
+            };
+            self.candidates.put(Block::clone(&block), None);
+            self.keep(&hash, journal)?;
+        }
+        let valid = self.execute(&hash);
+        if !valid {
+            self.diverge(hash);
+            return Ok(());
+        }
+        let verdict = Verdict {
+            round,
+            valid_round: None,
+            proposer,
+            block: hash,
+            valid,
+            synced: true,
+        };
+        self.feed_verdict(&verdict, journal)
+    }
+
+    fn diverge(&mut self, hash: BlockHash) {
+        let Some(whole) = self.candidates.whole.get(&hash) else {
+            return;
+        };
+        let reason = match &whole.judgement {
+            Some(Err(reason)) => reason.clone(),
+            _ => String::new(),
+        };
+        let alarm = Alarm::Diverged {
+            height: self.height(),
+            block: hash,
+            certified: whole.block.header.state_root,
+            reason,
+        };
+        self.diverged = true;
+        self.emit(Effect::Alarm(alarm));
+    }
+
+    /// Executes a block that is here whole, once. Whether it is valid is the answer.
+    fn execute(&mut self, hash: &BlockHash) -> bool {
+        let Some(block) = self.candidates.block(hash).cloned() else {
+            return false;
+        };
+        if let Some(Whole {
+            judgement: Some(judgement),
+            ..
+        }) = self.candidates.whole.get(hash)
+        {
+            return judgement.is_ok();
+        }
+        let judgement = self.judge(&block);
+        let valid = judgement.is_ok();
+        if let Some(whole) = self.candidates.whole.get_mut(hash) {
+            whole.judgement = Some(judgement);
+        }
+        valid
+    }
+
+    /// Validity is a function of the parent state and the block, and of nothing else.
+    fn judge(&self, block: &Block) -> Result<Executed, String> {
+        let header = &block.header;
+        let set = self.state.next_validators();
+        let parent_time = self.head.as_ref().map_or(TimestampMs(0), |(h, _)| h.time);
+        let proposer = set.proposer(header.height, header.round).address;
+        let claims = [
+            (
+                header.protocol_version == PROTOCOL_VERSION,
+                "its protocol version is another",
+            ),
+            (header.chain == self.config.chain, "it is of another chain"),
+            (header.height == self.height(), "its height is not the next"),
+            (
+                header.parent == self.parent(),
+                "its parent is not the last block",
+            ),
+            (
+                header.proposer == proposer,
+                "its proposer was not the one of its round",
+            ),
+            (
+                header.time > parent_time,
+                "its time is not later than its parent's",
+            ),
+            (header.time < TIME_MAX, "its time is too far away"),
+        ];
+        if let Some((_, what)) = claims.iter().find(|(holds, _)| !holds) {
+            return Err((*what).into());
+        }
+        self.judge_parent_certificate(block)?;
+        Execution::run(&self.state, block).map_err(|e| e.to_string())
+    }
+
+    fn judge_parent_certificate(&self, block: &Block) -> Result<(), String> {
+        let claimed = block.header.parent_certificate;
+        match (&self.head, &block.parent_certificate) {
+            (None, None) if claimed == CertificateHash::default() => Ok(()),
+            (Some((parent, _)), Some(certificate)) if certificate.hash() == claimed => certificate
+                .verify_for(
+                    parent.height,
+                    self.parent(),
+                    &self.config.chain,
+                    &self.state.validators().current,
+                )
+                .map_err(|e| format!("the parent's certificate: {e}")),
+            _ => Err("the parent's certificate is not the one its header names".into()),
+        }
+    }
+}

@@ -1,0 +1,773 @@
+//! The consensus library, and our side of each of its effects.
+//!
+//! Tendermint (Buchman, Kwon, Milosevic 2018) as a coroutine that yields effects. What it leaves to its host, and what
+//! a node must do lest it vote twice, is done here:
+//!
+//! - the write-ahead log is durable *before* each signature, and before anything is published;
+//! - a sign guard answers with the vote or proposal that was signed before for the same height, round and step;
+//! - a timer of an older height never reaches the library, whose timeouts carry no height;
+//! - certificates count known signers, each once, every signature verified;
+//! - what was verified is remembered, since the library asks again.
+//!
+//! Trust: every input that reaches the library from outside has had its sender and signature checked by the caller.
+
+use super::{
+    context::{
+        self as ctx, Address, Chain, Content, Height, Proposal, ValidatorSet, Value, Vote,
+        to_ledger_round,
+    },
+    journal::{Journal, JournalError},
+    message::{
+        SignedProposal, SignedVote, TimeoutKind, VoteSet, WalRecord, from_core_proposal,
+        from_core_vote,
+    },
+};
+use arc_malachitebft_core_consensus::{
+    self as library, ConsensusMsg, Effect, Input, LivenessMsg, Params, Resumable, Resume,
+    SignedConsensusMsg, State, process,
+};
+use arc_malachitebft_core_types as core;
+use core::{
+    CertificateError, CommitCertificate, LinearTimeouts, NilOrVal, Round, RoundCertificate,
+    RoundCertificateType, SignedMessage, ThresholdParam, Timeout, ValuePayload,
+    VoteExtensionPolicy, VoteType,
+};
+use ledger::{
+    certificate::VoteKind,
+    codec,
+    hash::{BlockHash, ChainId, Hash},
+    keys::{PublicKey, SecretKey, Signature},
+    units::{Height as LedgerHeight, Round as LedgerRound},
+    validators::ValidatorSet as LedgerSet,
+};
+use std::{
+    collections::{BTreeMap, HashSet},
+    time::Duration,
+};
+
+/// Heights ahead for which the library keeps inputs: only the next, whose validators are known.
+const QUEUED_HEIGHTS_MAX: usize = 2;
+/// Inputs it keeps for a height ahead. Each had its signature checked, so that nobody crowds others out.
+const QUEUED_INPUTS_MAX: usize = 1024;
+/// Verified signatures that are remembered; then all are forgotten.
+const VERIFIED_MAX: usize = 1 << 14;
+
+/// Names a timer that was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TimerId(pub u64);
+
+/// What consensus asks of the replica around it, in order.
+#[derive(Debug)]
+pub enum Request {
+    /// Say a vote to all.
+    PublishVote(SignedVote),
+    /// Say a proposal to all, with its block.
+    PublishProposal(SignedProposal),
+    /// Others may have missed what was said: say the own proposal again, if there is one.
+    Repeat,
+    /// Say a quorum's prevotes to all.
+    PublishPolka(VoteSet),
+    /// Say to all that a round is over, or that a later one has begun.
+    PublishRound {
+        /// Whether these are enough to skip ahead, rather than a quorum's precommits.
+        skip: bool,
+        /// The votes.
+        votes: VoteSet,
+    },
+    /// Wake me so long from now.
+    Timer(TimerId, Duration),
+    /// Make a block for this round and propose it.
+    Propose(LedgerHeight, LedgerRound),
+    /// A certificate that came by block sync holds: judge its block.
+    JudgeSynced(LedgerHeight, LedgerRound, BlockHash, ledger::hash::Address),
+    /// A certificate that came by block sync does not hold.
+    RejectSynced(String),
+    /// This is decided.
+    Decided(ledger::certificate::Certificate),
+    /// The height is over; these signed two things where they may sign one.
+    Finalized(Vec<ledger::hash::Address>),
+}
+
+/// Why consensus cannot go on. The node must stop.
+#[derive(Debug, thiserror::Error)]
+pub enum ConsensusError {
+    /// The disk failed.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The library gave up.
+    #[error("the consensus library stopped: {0}")]
+    Library(String),
+}
+
+impl From<library::Error<Chain>> for ConsensusError {
+    fn from(error: library::Error<Chain>) -> Self {
+        Self::Library(error.to_string())
+    }
+}
+
+/// One node's part in the consensus of one height after another.
+pub struct Consensus {
+    library: State<Chain>,
+    host: Host,
+}
+
+/// Our side of the library's effects.
+struct Host {
+    key: SecretKey,
+    address: Address,
+    chain: ChainId,
+    timers: Vec<(Timeout, TimerId)>,
+    next_timer: u64,
+    /// While the write-ahead log is fed again, nothing is appended to it.
+    replaying: bool,
+    votes_signed: BTreeMap<(LedgerHeight, LedgerRound, VoteKind), SignedVote>,
+    proposals_signed: BTreeMap<(LedgerHeight, LedgerRound), SignedProposal>,
+    verified: HashSet<(Hash, PublicKey, Signature)>,
+    propose_timeout: Duration,
+    vote_timeout: Duration,
+    requests: Vec<Request>,
+}
+
+/// How long a replica waits in the first round; each later round waits half as long again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// For a proposal. Each height whose proposer is dead costs one.
+    pub propose: Duration,
+    /// For the votes of those who are late, once a quorum has voted.
+    pub vote: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            propose: Duration::from_millis(500),
+            vote: Duration::from_millis(300),
+        }
+    }
+}
+
+impl Consensus {
+    /// Consensus at the height after `decided`. Nothing happens before [`start`](Self::start).
+    pub fn new(
+        key: SecretKey,
+        chain: ChainId,
+        decided: LedgerHeight,
+        set: &LedgerSet,
+        timeouts: Timeouts,
+    ) -> Self {
+        let address = Address(key.address());
+        let params = Params {
+            address,
+            threshold_params: core::ThresholdParams::default(),
+            value_payload: ValuePayload::ProposalAndParts,
+            enabled: true,
+        };
+        let library = State::new(
+            Chain,
+            Height(decided.next()),
+            set.into(),
+            params,
+            QUEUED_HEIGHTS_MAX,
+            QUEUED_INPUTS_MAX,
+        );
+        let host = Host {
+            key,
+            address,
+            chain,
+            timers: Vec::new(),
+            next_timer: 0,
+            replaying: false,
+            votes_signed: BTreeMap::new(),
+            proposals_signed: BTreeMap::new(),
+            verified: HashSet::new(),
+            propose_timeout: timeouts.propose,
+            vote_timeout: timeouts.vote,
+            requests: Vec::new(),
+        };
+        Self { library, host }
+    }
+
+    /// Starts a height, as a voter or only as a listener, and feeds what the write-ahead log has of it.
+    ///
+    /// # Errors
+    /// [`ConsensusError`]; then it must not be used any more.
+    pub fn start(
+        &mut self,
+        height: LedgerHeight,
+        set: &LedgerSet,
+        votes: bool,
+        wal: &[WalRecord],
+        journal: &mut dyn Journal,
+    ) -> Result<(), ConsensusError> {
+        self.library.params.enabled = votes;
+        let host = &mut self.host;
+        host.timers.clear();
+        host.votes_signed.retain(|(h, ..), _| *h >= height);
+        host.proposals_signed.retain(|(h, _), _| *h >= height);
+        for record in wal {
+            host.remember_promise(record);
+        }
+        let inputs: Vec<Input<Chain>> = wal
+            .iter()
+            .filter_map(|record| input_of(height, record))
+            .collect();
+        host.replaying = true;
+        // `is_restart` is false even after a crash: true would throw pending inputs away.
+        self.feed(
+            Input::StartHeight(
+                Height(height),
+                set.into(),
+                false,
+                None,
+                VoteExtensionPolicy::Disabled,
+            ),
+            journal,
+        )?;
+        self.library
+            .record_recovered_own_precommit_extensions(inputs.iter());
+        self.library.index_wal_entries(inputs.iter());
+        for input in inputs {
+            self.feed(input, journal)?;
+        }
+        self.library.reset_entries_index();
+        self.host.replaying = false;
+        Ok(())
+    }
+
+    /// The height under way.
+    pub fn height(&self) -> LedgerHeight {
+        self.library.height().0
+    }
+
+    /// What is asked of the replica since the last call.
+    pub fn take_requests(&mut self) -> Vec<Request> {
+        std::mem::take(&mut self.host.requests)
+    }
+
+    /// Whether a signature over a vote or proposal holds. Remembered if it does.
+    pub fn verify(&mut self, content: Content, key: &PublicKey, signature: &Signature) -> bool {
+        self.host.verify(content, key, signature)
+    }
+
+    /// A timer that was asked for has run out.
+    ///
+    /// # Errors
+    /// [`ConsensusError`].
+    pub fn timer(
+        &mut self,
+        id: TimerId,
+        journal: &mut dyn Journal,
+    ) -> Result<bool, ConsensusError> {
+        let Some(index) = self.host.timers.iter().position(|(_, timer)| *timer == id) else {
+            return Ok(false);
+        };
+        let (timeout, _) = self.host.timers.swap_remove(index);
+        self.feed(Input::TimeoutElapsed(timeout), journal)?;
+        Ok(true)
+    }
+
+    /// Gives the library one input. The only call into it.
+    ///
+    /// # Errors
+    /// [`ConsensusError`]; then it must not be used any more.
+    pub fn feed(
+        &mut self,
+        input: Input<Chain>,
+        journal: &mut dyn Journal,
+    ) -> Result<(), ConsensusError> {
+        let (library, host) = (&mut self.library, &mut self.host);
+        process!(
+            input: input, state: library, metrics: &(),
+            with: effect => match host.handle(effect, journal) {
+                Ok(resume) => Ok::<_, ConsensusError>(resume),
+                // Leaving drops the coroutine half-way: the caller stops the node.
+                Err(error) => return Err(error.into()),
+            }
+        )
+    }
+}
+
+/// A record as an input, if it is one of this height.
+fn input_of(height: LedgerHeight, record: &WalRecord) -> Option<Input<Chain>> {
+    Some(match record {
+        WalRecord::Vote(vote) => Input::Vote((*vote).into()),
+        WalRecord::Proposal(proposal) => Input::Proposal((*proposal).into()),
+        WalRecord::Block(_) => return None,
+        WalRecord::Judged {
+            round,
+            valid_round,
+            proposer,
+            block,
+            valid,
+            synced,
+        } => {
+            let value = library::ProposedValue {
+                height: Height(height),
+                round: Round::new(round.0),
+                valid_round: valid_round.map_or(Round::Nil, |r| Round::new(r.0)),
+                proposer: Address(*proposer),
+                value: Value(*block),
+                validity: core::Validity::from_bool(*valid),
+            };
+            let origin = if *synced {
+                core::ValueOrigin::Sync
+            } else {
+                core::ValueOrigin::Consensus
+            };
+            Input::ProposedValue(value, origin)
+        }
+        WalRecord::Timeout { kind, round } => {
+            let kind = match kind {
+                TimeoutKind::Propose => core::TimeoutKind::Propose,
+                TimeoutKind::Prevote => core::TimeoutKind::Prevote,
+                TimeoutKind::Precommit => core::TimeoutKind::Precommit,
+                TimeoutKind::Rebroadcast => core::TimeoutKind::Rebroadcast,
+                TimeoutKind::FinalizeHeight => return None,
+            };
+            Input::TimeoutElapsed(Timeout::new(Round::new(round.0), kind))
+        }
+        WalRecord::Polka(votes) => Input::PolkaCertificate(polka_of(votes)?),
+    })
+}
+
+/// A polka from its votes, if they are prevotes for one block in one round.
+pub fn polka_of(VoteSet(votes): &VoteSet) -> Option<core::PolkaCertificate<Chain>> {
+    let first = votes.first()?.vote;
+    let block = first.block?;
+    let same = |v: &SignedVote| {
+        (v.vote.kind, v.vote.height, v.vote.round, v.vote.block)
+            == (VoteKind::Prevote, first.height, first.round, Some(block))
+    };
+    votes.iter().all(same).then(|| {
+        core::PolkaCertificate::new(
+            Height(first.height),
+            Round::new(first.round.0),
+            Value(block),
+            votes.iter().map(|v| (*v).into()).collect(),
+        )
+    })
+}
+
+/// A round certificate from its votes, if they are of one height and round.
+pub fn round_of(skip: bool, VoteSet(votes): &VoteSet) -> Option<RoundCertificate<Chain>> {
+    let first = votes.first()?.vote;
+    let same = |v: &SignedVote| (v.vote.height, v.vote.round) == (first.height, first.round);
+    votes.iter().all(same).then(|| RoundCertificate {
+        height: Height(first.height),
+        round: Round::new(first.round.0),
+        cert_type: if skip {
+            RoundCertificateType::Skip
+        } else {
+            RoundCertificateType::Precommit
+        },
+        round_signatures: votes
+            .iter()
+            .map(|v| {
+                let vote = Vote::from(v.vote);
+                core::RoundSignature::new(vote.kind, vote.value, vote.validator, v.signature)
+            })
+            .collect(),
+    })
+}
+
+impl Host {
+    fn handle(
+        &mut self,
+        effect: Effect<Chain>,
+        journal: &mut dyn Journal,
+    ) -> Result<Resume<Chain>, JournalError> {
+        use Effect as E;
+        Ok(match effect {
+            E::CancelAllTimeouts(r) => {
+                self.timers.clear();
+                r.resume_with(())
+            }
+            E::CancelTimeout(timeout, r) => {
+                self.timers.retain(|(t, _)| *t != timeout);
+                r.resume_with(())
+            }
+            E::ScheduleTimeout(timeout, r) => {
+                self.schedule(timeout);
+                r.resume_with(())
+            }
+            E::StartRound(_, _, _, _, r) => {
+                self.sync(journal)?;
+                r.resume_with(())
+            }
+            E::WalAppend(height, input, r) => {
+                if let (false, Some(record)) = (self.replaying, record_of(&input)) {
+                    journal.append(height.0, &codec::encode(&record))?;
+                }
+                r.resume_with(())
+            }
+            E::SignVote(vote, r) => {
+                self.sync(journal)?;
+                r.resume_with(self.sign_vote(vote))
+            }
+            E::SignProposal(proposal, r) => {
+                self.sync(journal)?;
+                r.resume_with(self.sign_proposal(proposal))
+            }
+            E::PublishConsensusMsg(message, r) => {
+                self.sync(journal)?;
+                self.publish(&message);
+                r.resume_with(())
+            }
+            E::PublishLivenessMsg(message, r) => {
+                self.sync(journal)?;
+                self.publish_liveness(message);
+                r.resume_with(())
+            }
+            E::RepublishVote(vote, r) => {
+                self.requests.push(Request::Repeat);
+                self.requests
+                    .extend(from_core_vote(&vote).map(Request::PublishVote));
+                r.resume_with(())
+            }
+            E::RepublishRoundCertificate(certificate, r) => {
+                self.publish_round(&certificate);
+                r.resume_with(())
+            }
+            E::GetValue(height, round, _, r) => {
+                if let Some(round) = to_ledger_round(round) {
+                    self.requests.push(Request::Propose(height.0, round));
+                }
+                r.resume_with(())
+            }
+            // The block goes with every proposal that is published, so there is nothing to send again here.
+            E::RestreamProposal(_, _, _, _, _, r) => r.resume_with(()),
+            E::CertVerifiedSyncValue(response, proposer, r) => {
+                let c = &response.certificate;
+                if let Some(round) = to_ledger_round(c.round) {
+                    let (height, block) = (c.height.0, c.value_id.0);
+                    self.requests
+                        .push(Request::JudgeSynced(height, round, block, proposer.0));
+                }
+                r.resume_with(())
+            }
+            E::CertRejectedSyncValue(_, _, error, r) => {
+                self.requests.push(Request::RejectSynced(error.to_string()));
+                r.resume_with(())
+            }
+            E::Decide(certificate, _, r) => {
+                self.requests
+                    .extend(ctx::to_ledger_certificate(&certificate).map(Request::Decided));
+                r.resume_with(())
+            }
+            E::Finalize(_, _, evidence, r) => {
+                let mut accused: Vec<_> = evidence.votes.iter().map(|(a, _)| a.0).collect();
+                accused.extend(evidence.proposals.iter().map(|(a, _)| a.0));
+                self.requests.push(Request::Finalized(accused));
+                r.resume_with(())
+            }
+            E::VerifySignature(message, key, r) => {
+                let content = match message.message {
+                    ConsensusMsg::Vote(vote) => Content::Vote(vote),
+                    ConsensusMsg::Proposal(proposal) => Content::Proposal(proposal),
+                };
+                r.resume_with(self.verify(content, &key, &message.signature))
+            }
+            E::VerifyCommitCertificate(c, set, thresholds, r) => {
+                r.resume_with(self.check_commit(&c, &set, thresholds.quorum))
+            }
+            E::VerifyExtendedCommitCertificate(c, set, thresholds, _, r) => {
+                let certificate = c.trim_vote_extensions();
+                r.resume_with(self.check_commit(&certificate, &set, thresholds.quorum))
+            }
+            E::VerifyPolkaCertificate(c, set, thresholds, r) => {
+                let vote = |a| self.vote(VoteType::Prevote, (c.height, c.round), c.value_id, a);
+                let votes: Vec<_> = c
+                    .polka_signatures
+                    .iter()
+                    .map(|s| (vote(s.address), s.signature))
+                    .collect();
+                r.resume_with(self.check(&set, thresholds.quorum, &votes))
+            }
+            E::VerifyRoundCertificate(c, set, thresholds, r) => {
+                r.resume_with(self.check_round(&c, &set, &thresholds))
+            }
+            E::ExtendVote(_, _, _, _, r) => r.resume_with(None),
+            E::VerifyVoteExtension(_, _, _, _, _, _, r) => r.resume_with(Ok(())),
+        })
+    }
+
+    fn sync(&self, journal: &mut dyn Journal) -> Result<(), JournalError> {
+        // What is fed again was durable already.
+        if self.replaying {
+            Ok(())
+        } else {
+            journal.sync()
+        }
+    }
+
+    fn schedule(&mut self, timeout: Timeout) {
+        let first = match timeout.kind {
+            core::TimeoutKind::Propose => self.propose_timeout,
+            core::TimeoutKind::Prevote | core::TimeoutKind::Precommit => self.vote_timeout,
+            core::TimeoutKind::Rebroadcast => LinearTimeouts::default().rebroadcast,
+            core::TimeoutKind::FinalizeHeight(duration) => duration,
+        };
+        let round = timeout.round.as_u32().unwrap_or(0).min(60);
+        let duration = first.saturating_add(first / 2 * round);
+        let id = TimerId(self.next_timer);
+        self.next_timer += 1;
+        self.timers.retain(|(t, _)| *t != timeout);
+        self.timers.push((timeout, id));
+        self.requests.push(Request::Timer(id, duration));
+    }
+
+    /// Own votes and proposals in the log are promises.
+    fn remember_promise(&mut self, record: &WalRecord) {
+        match record {
+            WalRecord::Vote(v) if v.vote.validator == self.address.0 => {
+                self.votes_signed
+                    .entry((v.vote.height, v.vote.round, v.vote.kind))
+                    .or_insert(*v);
+            }
+            WalRecord::Proposal(p) if p.proposal.proposer == self.address.0 => {
+                self.proposals_signed
+                    .entry((p.proposal.height, p.proposal.round))
+                    .or_insert(*p);
+            }
+            _ => {}
+        }
+    }
+
+    fn sign_vote(&mut self, vote: Vote) -> core::SignedVote<Chain> {
+        let Some(unsigned) = vote.to_ledger() else {
+            // A vote in no round: it cannot be, and a signature of zeros convinces nobody.
+            return SignedMessage::new(vote, Signature([0; 64]));
+        };
+        let position = (unsigned.height, unsigned.round, unsigned.kind);
+        if let Some(before) = self.votes_signed.get(&position) {
+            return (*before).into();
+        }
+        let signature = self.sign(Content::Vote(vote));
+        let signed = SignedVote {
+            vote: unsigned,
+            signature,
+        };
+        self.votes_signed.insert(position, signed);
+        signed.into()
+    }
+
+    fn sign_proposal(&mut self, proposal: Proposal) -> core::SignedProposal<Chain> {
+        let Some(unsigned) = proposal.to_ledger() else {
+            return SignedMessage::new(proposal, Signature([0; 64]));
+        };
+        let position = (unsigned.height, unsigned.round);
+        if let Some(before) = self.proposals_signed.get(&position) {
+            return (*before).into();
+        }
+        let signature = self.sign(Content::Proposal(proposal));
+        let signed = SignedProposal {
+            proposal: unsigned,
+            signature,
+        };
+        self.proposals_signed.insert(position, signed);
+        signed.into()
+    }
+
+    fn sign(&mut self, content: Content) -> Signature {
+        let Some((domain, bytes)) = ctx::sign_bytes(&self.chain, content) else {
+            return Signature([0; 64]);
+        };
+        let signature = self.key.sign(domain, &bytes);
+        let digest = ledger::hash::hash(domain, &bytes);
+        self.verified
+            .insert((digest, self.key.public_key(), signature));
+        signature
+    }
+
+    fn verify(&mut self, content: Content, key: &PublicKey, signature: &Signature) -> bool {
+        let Some((domain, bytes)) = ctx::sign_bytes(&self.chain, content) else {
+            return false;
+        };
+        let entry = (ledger::hash::hash(domain, &bytes), *key, *signature);
+        if self.verified.contains(&entry) {
+            return true;
+        }
+        let holds = key.verify(domain, &bytes, signature).is_ok();
+        if holds {
+            if self.verified.len() >= VERIFIED_MAX {
+                self.verified.clear();
+            }
+            self.verified.insert(entry);
+        }
+        holds
+    }
+
+    fn vote(
+        &self,
+        kind: VoteType,
+        (height, round): (Height, Round),
+        value: Value,
+        validator: Address,
+    ) -> Vote {
+        Vote {
+            kind,
+            height,
+            round,
+            value: NilOrVal::Val(value),
+            validator,
+        }
+    }
+
+    fn check_commit(
+        &mut self,
+        c: &CommitCertificate<Chain>,
+        set: &ValidatorSet,
+        threshold: ThresholdParam,
+    ) -> Result<(), CertificateError<Chain>> {
+        let vote = |a| self.vote(VoteType::Precommit, (c.height, c.round), c.value_id, a);
+        let votes: Vec<_> = c
+            .commit_signatures
+            .iter()
+            .map(|s| (vote(s.address), s.signature))
+            .collect();
+        self.check(set, threshold, &votes)
+    }
+
+    fn check_round(
+        &mut self,
+        c: &RoundCertificate<Chain>,
+        set: &ValidatorSet,
+        thresholds: &core::ThresholdParams,
+    ) -> Result<(), CertificateError<Chain>> {
+        let threshold = match c.cert_type {
+            RoundCertificateType::Skip => thresholds.honest,
+            RoundCertificateType::Precommit => {
+                let wrong = |s: &&core::RoundSignature<Chain>| s.vote_type != VoteType::Precommit;
+                if let Some(s) = c.round_signatures.iter().find(wrong) {
+                    return Err(CertificateError::InvalidVoteType(s.address));
+                }
+                thresholds.quorum
+            }
+        };
+        let votes: Vec<_> = c
+            .round_signatures
+            .iter()
+            .map(|s| {
+                let vote = Vote {
+                    kind: s.vote_type,
+                    height: c.height,
+                    round: c.round,
+                    value: s.value_id,
+                    validator: s.address,
+                };
+                (vote, s.signature)
+            })
+            .collect();
+        self.check(set, threshold, &votes)
+    }
+
+    /// Known signers, each once, every signature, enough power.
+    fn check(
+        &mut self,
+        set: &ValidatorSet,
+        threshold: ThresholdParam,
+        votes: &[(Vote, Signature)],
+    ) -> Result<(), CertificateError<Chain>> {
+        let set = set.ledger();
+        let mut seen = std::collections::BTreeSet::new();
+        let mut signed = 0;
+        for (vote, signature) in votes {
+            let address = vote.validator;
+            if !seen.insert(address) {
+                return Err(CertificateError::DuplicateVote(address));
+            }
+            let validator = set
+                .get(&address.0)
+                .ok_or(CertificateError::UnknownValidator(address))?;
+            if !self.verify(Content::Vote(*vote), &validator.public_key, signature) {
+                let signature = core::CommitSignature::new(address, *signature);
+                return Err(CertificateError::InvalidCommitSignature(signature));
+            }
+            signed += validator.power.0;
+        }
+        let total = set.total().0;
+        if threshold.is_met(signed, total) {
+            return Ok(());
+        }
+        let expected = threshold.min_expected(total);
+        Err(CertificateError::NotEnoughVotingPower {
+            signed,
+            total,
+            expected,
+        })
+    }
+
+    fn publish(&mut self, message: &SignedConsensusMsg<Chain>) {
+        self.requests.extend(match message {
+            SignedConsensusMsg::Vote(v) => from_core_vote(v).map(Request::PublishVote),
+            SignedConsensusMsg::Proposal(p) => from_core_proposal(p).map(Request::PublishProposal),
+        });
+    }
+
+    fn publish_liveness(&mut self, message: LivenessMsg<Chain>) {
+        match message {
+            LivenessMsg::Vote(v) => {
+                self.requests
+                    .extend(from_core_vote(&v).map(Request::PublishVote));
+            }
+            LivenessMsg::PolkaCertificate(c) => {
+                let votes = c.votes(&Chain).filter_map(|v| from_core_vote(&v)).collect();
+                self.requests.push(Request::PublishPolka(VoteSet(votes)));
+            }
+            LivenessMsg::SkipRoundCertificate(c) => self.publish_round(&c),
+        }
+    }
+
+    fn publish_round(&mut self, c: &RoundCertificate<Chain>) {
+        let vote = |s: &core::RoundSignature<Chain>| {
+            let vote = Vote {
+                kind: s.vote_type,
+                height: c.height,
+                round: c.round,
+                value: s.value_id,
+                validator: s.address,
+            };
+            Some(SignedVote {
+                vote: vote.to_ledger()?,
+                signature: s.signature,
+            })
+        };
+        let votes = VoteSet(c.round_signatures.iter().filter_map(vote).collect());
+        let skip = c.cert_type == RoundCertificateType::Skip;
+        self.requests.push(Request::PublishRound { skip, votes });
+    }
+}
+
+/// What the log keeps of an input; none for those that are not kept.
+fn record_of(input: &Input<Chain>) -> Option<WalRecord> {
+    Some(match input {
+        Input::Vote(vote) => WalRecord::Vote(from_core_vote(vote)?),
+        Input::Proposal(proposal) => WalRecord::Proposal(from_core_proposal(proposal)?),
+        Input::ProposedValue(value, origin) => WalRecord::Judged {
+            round: to_ledger_round(value.round)?,
+            valid_round: to_ledger_round(value.valid_round),
+            proposer: value.proposer.0,
+            block: value.value.0,
+            valid: value.validity.is_valid(),
+            synced: !origin.is_consensus(),
+        },
+        Input::TimeoutElapsed(timeout) => WalRecord::Timeout {
+            kind: match timeout.kind {
+                core::TimeoutKind::Propose => TimeoutKind::Propose,
+                core::TimeoutKind::Prevote => TimeoutKind::Prevote,
+                core::TimeoutKind::Precommit => TimeoutKind::Precommit,
+                core::TimeoutKind::Rebroadcast => TimeoutKind::Rebroadcast,
+                core::TimeoutKind::FinalizeHeight(_) => TimeoutKind::FinalizeHeight,
+            },
+            round: to_ledger_round(timeout.round)?,
+        },
+        Input::PolkaCertificate(c) => {
+            let votes = c.votes(&Chain).filter_map(|v| from_core_vote(&v)).collect();
+            WalRecord::Polka(VoteSet(votes))
+        }
+        Input::StartHeight(..)
+        | Input::RoundCertificate(_)
+        | Input::Propose(_)
+        | Input::SyncValueResponse(_) => return None,
+    })
+}

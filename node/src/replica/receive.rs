@@ -1,0 +1,158 @@
+//! Messages of peers: who signed, for which height, and what follows.
+//!
+//! Only the height under way reaches the library. What is of the next height is kept aside, a bounded number for each
+//! validator, its signature checked against the set that is already known: nobody can crowd another out. What is
+//! older is dropped, what is further ahead says only that this node lags.
+
+use super::{
+    ConsensusError, Effect, Journal, Now, Replica,
+    consensus::{polka_of, round_of},
+    context::Content,
+    message::{CompactBlock, Message, SignedProposal, SignedVote, VoteSet},
+};
+use arc_malachitebft_core_consensus::Input;
+use ledger::{hash::Address, keys::PublicKey, validators::ValidatorSet};
+
+/// Messages of the next height that are kept for each validator.
+const EARLY_MAX: usize = 32;
+
+impl Replica {
+    pub(super) fn receive(
+        &mut self,
+        from: PublicKey,
+        message: Message,
+        now: Now,
+        journal: &mut dyn Journal,
+    ) -> Result<(), ConsensusError> {
+        let height = self.height();
+        let about = message.height();
+        if self.diverged || about < height {
+            return Ok(());
+        }
+        if about > height.next() {
+            self.catch_up.hint(from, about);
+            return Ok(());
+        }
+        if about == height && !self.pausing && !self.finished {
+            return self.receive_current(from, message, now, journal);
+        }
+        // While pausing, the next height is the one about to begin; its validators are known, and the ones after too.
+        let sets = self.state.validators();
+        let set = if about == height {
+            sets.next.clone()
+        } else {
+            sets.after_next.clone()
+        };
+        if let Some(signer) = self.signer(&message, &set) {
+            let kept = self.early.entry(signer).or_default();
+            if kept.len() < EARLY_MAX {
+                kept.push((from, message));
+            }
+        }
+        Ok(())
+    }
+
+    /// A message of the height under way.
+    pub(super) fn receive_current(
+        &mut self,
+        from: PublicKey,
+        message: Message,
+        now: Now,
+        journal: &mut dyn Journal,
+    ) -> Result<(), ConsensusError> {
+        let set = self.state.next_validators().clone();
+        if message.height() != self.height() {
+            return Ok(());
+        }
+        if self.signer(&message, &set).is_none() {
+            self.emit(Effect::Fault {
+                peer: from,
+                what: "a message that no validator signed".into(),
+            });
+            return Ok(());
+        }
+        match message {
+            Message::Vote(vote) => self.consensus.feed(Input::Vote(vote.into()), journal),
+            Message::Proposal(proposal, compact) => {
+                self.receive_proposal(from, proposal, *compact, now, journal)
+            }
+            Message::Polka(votes) => match polka_of(&votes) {
+                Some(polka) => self.consensus.feed(Input::PolkaCertificate(polka), journal),
+                None => Ok(()),
+            },
+            Message::RoundEnded(votes) => self.receive_round(false, &votes, journal),
+            Message::RoundSkipped(votes) => self.receive_round(true, &votes, journal),
+        }
+    }
+
+    fn receive_round(
+        &mut self,
+        skip: bool,
+        votes: &VoteSet,
+        journal: &mut dyn Journal,
+    ) -> Result<(), ConsensusError> {
+        match round_of(skip, votes) {
+            Some(c) => self.consensus.feed(Input::RoundCertificate(c), journal),
+            None => Ok(()),
+        }
+    }
+
+    fn receive_proposal(
+        &mut self,
+        from: PublicKey,
+        proposal: SignedProposal,
+        compact: CompactBlock,
+        now: Now,
+        journal: &mut dyn Journal,
+    ) -> Result<(), ConsensusError> {
+        if compact.header.hash() != proposal.proposal.block {
+            let what = "a proposal with a block that is not the one it names".into();
+            self.emit(Effect::Fault { peer: from, what });
+            return Ok(());
+        }
+        self.consensus
+            .feed(Input::Proposal(proposal.into()), journal)?;
+        self.proposed_block(from, proposal, compact, now, journal)
+    }
+
+    /// Who signed a message, if the signatures hold and the signers may say it.
+    fn signer(&mut self, message: &Message, set: &ValidatorSet) -> Option<Address> {
+        match message {
+            Message::Vote(vote) => self.voter(vote, set),
+            Message::Proposal(
+                SignedProposal {
+                    proposal,
+                    signature,
+                },
+                _,
+            ) => {
+                let proposer = set.proposer(proposal.height, proposal.round);
+                if proposer.address != proposal.proposer {
+                    return None;
+                }
+                let content = Content::Proposal((*proposal).into());
+                self.consensus
+                    .verify(content, &proposer.public_key, signature)
+                    .then_some(proposal.proposer)
+            }
+            Message::Polka(VoteSet(votes))
+            | Message::RoundEnded(VoteSet(votes))
+            | Message::RoundSkipped(VoteSet(votes)) => {
+                if votes.len() > 2 * set.len() {
+                    return None;
+                }
+                let signers: Option<Vec<Address>> =
+                    votes.iter().map(|vote| self.voter(vote, set)).collect();
+                signers?.first().copied()
+            }
+        }
+    }
+
+    fn voter(&mut self, vote: &SignedVote, set: &ValidatorSet) -> Option<Address> {
+        let validator = set.get(&vote.vote.validator)?;
+        let content = Content::Vote(vote.vote.into());
+        self.consensus
+            .verify(content, &validator.public_key, &vote.signature)
+            .then_some(validator.address)
+    }
+}

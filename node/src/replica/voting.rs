@@ -1,0 +1,100 @@
+//! Whether a node may vote yet. One whose folder was wiped while its key was kept may have voted and not know it.
+//!
+//! It can have voted at most two heights above what the others can show. So it follows the chain without a word until it
+//! knows M, the highest certificate shown by others who hold more than 2/3 of the whole power, and votes from M + 3.
+//! A claim counts once this node's own chain has reached it and has that very block: a liar can delay, never hurry.
+
+use ledger::{
+    hash::{Address, BlockHash},
+    keys::PublicKey,
+    units::{Height, Power},
+    validators::ValidatorSet,
+};
+use std::collections::BTreeMap;
+
+/// Heights above M that are left out.
+const GAP: u64 = 3;
+/// Peers whose first word is kept.
+const CLAIMS_MAX: usize = 512;
+/// Own blocks that are remembered to compare claims with.
+const HASHES_MAX: usize = 100_000;
+
+/// From when on a node may vote.
+#[derive(Clone, Debug)]
+pub enum Voting {
+    /// It knows all it has ever signed.
+    Always,
+    /// From this height on.
+    From(Height),
+    /// Not before it has learnt what the others have.
+    Learning(Learning),
+}
+
+/// What others said first, and the own chain to hold it against.
+#[derive(Clone, Debug, Default)]
+pub struct Learning {
+    claims: BTreeMap<PublicKey, (Height, BlockHash)>,
+    hashes: BTreeMap<Height, BlockHash>,
+}
+
+impl Voting {
+    /// Of a node whose write-ahead log is missing.
+    pub fn wiped() -> Self {
+        Self::Learning(Learning::default())
+    }
+
+    pub(super) fn may_vote(&self, height: Height) -> bool {
+        match self {
+            Self::Always => true,
+            Self::From(from) => height >= *from,
+            Self::Learning(_) => false,
+        }
+    }
+
+    /// A peer says how far it is. Its first word counts: it can show no less later.
+    pub(super) fn claim(
+        &mut self,
+        peer: PublicKey,
+        height: Height,
+        block: BlockHash,
+        _own: Height,
+    ) {
+        if let Self::Learning(Learning { claims, .. }) = self
+            && claims.len() < CLAIMS_MAX
+        {
+            claims.entry(peer).or_insert((height, block));
+        }
+    }
+
+    pub(super) fn committed(&mut self, height: Height, block: BlockHash) {
+        if let Self::Learning(Learning { hashes, .. }) = self {
+            hashes.insert(height, block);
+            while hashes.len() > HASHES_MAX {
+                hashes.pop_first();
+            }
+        }
+    }
+
+    /// Looks whether enough is known.
+    pub(super) fn learn(&mut self, own: Height, set: &ValidatorSet, me: &Address) {
+        let Self::Learning(Learning { claims, hashes }) = self else {
+            return;
+        };
+        let mut power = Power(0);
+        let mut highest = Height::GENESIS;
+        for (peer, (height, block)) in claims.iter() {
+            let address = peer.address();
+            let shown = *height == Height::GENESIS || hashes.get(height) == Some(block);
+            match set.get(&address) {
+                Some(validator) if address != *me && *height <= own && shown => {
+                    power.0 += validator.power.0;
+                    highest = highest.max(*height);
+                }
+                _ => {}
+            }
+        }
+        if set.is_quorum(power) {
+            *self = Self::From(highest.after(GAP));
+        }
+    }
+}
