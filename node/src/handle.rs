@@ -14,7 +14,7 @@ use ledger::{
     units::{Height, Nonce},
     untrusted::Untrusted,
 };
-use std::{sync::Arc, time::Duration};
+use std::{pin::Pin, sync::Arc, time::Duration};
 use tokio::sync::broadcast;
 
 /// Why a node does not take a transaction in.
@@ -195,6 +195,9 @@ pub struct SyncProgress {
     pub peers: usize,
 }
 
+/// An answer on its way.
+pub type Answering<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
 /// What the parts of a running node do for a [`Handle`].
 pub trait Backend: Send + Sync + 'static {
     /// The genesis.
@@ -245,13 +248,9 @@ pub trait Backend: Send + Sync + 'static {
     fn submit(
         &self,
         transactions: Vec<Untrusted<SignedTransaction>>,
-    ) -> std::pin::Pin<Box<dyn Future<Output = Vec<Result<TxId, Refusal>>> + Send + '_>>;
+    ) -> Answering<'_, Vec<Result<TxId, Refusal>>>;
     /// Waits until a transaction is committed or dropped, at most so long, and says what is known then.
-    fn wait_for(
-        &self,
-        id: TxId,
-        timeout: Duration,
-    ) -> std::pin::Pin<Box<dyn Future<Output = TransactionStatus> + Send + '_>>;
+    fn wait_for(&self, id: TxId, timeout: Duration) -> Answering<'_, TransactionStatus>;
 }
 
 /// A running node, to those who ask it.

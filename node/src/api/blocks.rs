@@ -1,0 +1,93 @@
+//! Blocks and roots.
+
+use super::{
+    Api,
+    error::{Answer, ApiError},
+    extract::{self, HASH_DIGITS, Nothing, Path, Query},
+    types,
+};
+use crate::handle::{Backend, BlockName, NotHere};
+use axum::{Json, extract::State};
+use ledger::{block::CommittedBlock, transaction::SignedTransaction, units::Height};
+
+#[utoipa::path(get, path = "/v1/blocks/{name}", tag = "chain",
+    params(("name" = String, Path, description = "A height, 8 or more hex digits of a hash, or `latest`")),
+    responses(
+        (status = 200, description = "The block", body = types::Block),
+        (status = "4XX", description = "Not there, not kept, or badly asked", body = types::ErrorDocument),
+    ))]
+pub(super) async fn block(
+    State(api): State<Api>,
+    Path(name): Path,
+    Query(Nothing {}): Query<Nothing>,
+) -> Answer<types::Block> {
+    api.ask(move |node| {
+        let committed = named(node, &name)?;
+        let CommittedBlock { block, certificate } = committed;
+        let header = block.header;
+        Ok(Json(types::Block {
+            height: header.height,
+            hash: header.hash(),
+            parent: header.parent,
+            time: header.time,
+            round: header.round,
+            proposer: header.proposer,
+            state_root: header.state_root,
+            transactions: block
+                .transactions
+                .iter()
+                .map(SignedTransaction::id)
+                .collect(),
+            header,
+            certificate,
+        }))
+    })
+    .await
+}
+
+/// Decimal digits are a height, unless the chain is not that far and they begin a block's hash.
+fn named(node: &dyn Backend, name: &str) -> Result<CommittedBlock, ApiError> {
+    if name == "latest" {
+        return Ok(node.block(&BlockName::Latest)?);
+    }
+    let height = name.parse::<Height>().ok();
+    let Some(height) = height.filter(|_| name.len() < HASH_DIGITS && !name.starts_with('+')) else {
+        let prefix = extract::hex_prefix(name).map_err(|_| {
+            let message = format!("{:?} names no block", extract::shortened(name));
+            ApiError::bad_request(
+                message,
+                "give a height, 8 to 64 hex digits of a hash, or latest",
+            )
+        })?;
+        return Ok(node.block(&BlockName::Hash(prefix))?);
+    };
+    match node.block(&BlockName::Height(height)) {
+        Err(future @ NotHere::Future { .. }) => {
+            let prefix = extract::hex_prefix(name).ok();
+            prefix
+                .and_then(|prefix| node.block(&BlockName::Hash(prefix)).ok())
+                .ok_or_else(|| future.into())
+        }
+        other => Ok(other?),
+    }
+}
+
+#[utoipa::path(get, path = "/v1/roots/{height}", tag = "chain",
+    params(("height" = u64, Path, description = "The height")),
+    responses(
+        (status = 200, description = "The state root after that height, as this node has it", body = types::Root),
+        (status = "4XX", description = "Not reached, not kept, or badly asked", body = types::ErrorDocument),
+    ))]
+pub(super) async fn root(
+    State(api): State<Api>,
+    Path(height): Path,
+    Query(Nothing {}): Query<Nothing>,
+) -> Answer<types::Root> {
+    let height = extract::height(&height)?;
+    api.ask(move |node| {
+        let root = node.root(height)?;
+        let name = node.status().name;
+        Ok(Json(types::Root { name, height, root }))
+    })
+    .await
+}

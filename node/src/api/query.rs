@@ -1,0 +1,269 @@
+//! The state: accounts, spaces, records and validators, at the newest or a given height, with proofs.
+
+use super::{
+    Api,
+    error::{Answer, ApiError},
+    extract::{self, At, HASH_DIGITS, Path, Query, shortened},
+    types::{self, Evidence},
+};
+use crate::handle::{Backend, BlockName, NotHere};
+use axum::{Json, extract::State, http::Uri};
+use ledger::{
+    block::CertifiedHeader,
+    codec,
+    genesis::{Genesis, GenesisValidator},
+    hash::Address,
+    state::{
+        State as Picture,
+        entries::Key,
+        tree::{Place, Prefix},
+    },
+    units::Height,
+};
+
+/// Bits of a place that all records of a space share.
+const SPACE_BITS: u16 = 64;
+
+/// A name in a path may have no more bytes than this, even if the chain allows less.
+const NAME_BYTES_MAX: usize = 256;
+
+fn picture(node: &dyn Backend, at: At) -> Result<Picture, ApiError> {
+    Ok(node.state(at.height)?)
+}
+
+/// The header of a height with its certificate, if the node has it.
+fn certified(node: &dyn Backend, height: Height) -> Option<CertifiedHeader> {
+    let head = node.status().head;
+    if let Some(head) = head.filter(|head| head.header.height == height) {
+        return Some(head);
+    }
+    let committed = node.block(&BlockName::Height(height)).ok()?;
+    Some(CertifiedHeader {
+        header: committed.block.header,
+        certificate: committed.certificate,
+    })
+}
+
+/// What stands behind an answer from `state` about the entry of `key`.
+fn evidence(node: &dyn Backend, state: &Picture, key: &Key, at: At) -> Evidence {
+    let (height, state_root) = (state.height(), state.root());
+    let certified = certified(node, height);
+    let vouched = |c: &CertifiedHeader| c.header.state_root == state_root;
+    let verified = height == Height::GENESIS || certified.as_ref().is_some_and(vouched);
+    let mut evidence = Evidence {
+        height,
+        state_root,
+        verified,
+        proof: None,
+        header: None,
+        certificate: None,
+    };
+    if at.proof {
+        let proof = state.tree().prove(&key.place());
+        evidence.proof = Some(hex::encode(codec::encode(&proof)));
+        if let Some(certified) = certified {
+            evidence.header = Some(certified.header);
+            evidence.certificate = Some(certified.certificate);
+        }
+    }
+    evidence
+}
+
+/// What is asked for is not in the state: said with the proof, if that is wanted.
+fn absent(message: String, help: &str, evidence: Evidence, at: At) -> ApiError {
+    let error = ApiError::not_found(message, help);
+    if at.proof {
+        error.with_absence(evidence)
+    } else {
+        error
+    }
+}
+
+#[utoipa::path(get, path = "/v1/accounts/{address}", tag = "state",
+    params(("address" = String, Path, description = "The address; a genesis account or validator also by 8 or more digits of it"), At),
+    responses(
+        (status = 200, description = "The account", body = types::Account),
+        (status = "4XX", description = "Not there, not kept, or badly asked", body = types::ErrorDocument),
+    ))]
+pub(super) async fn account(
+    State(api): State<Api>,
+    Path(name): Path,
+    Query(at): Query<At>,
+) -> Answer<types::Account> {
+    let name = extract::hex_prefix(&name)?;
+    api.ask(move |node| {
+        let address = address(node.genesis(), &name)?;
+        let state = picture(node, at)?;
+        let evidence = evidence(node, &state, &Key::Account(address), at);
+        let Some(account) = state.account(&address) else {
+            let message = format!("there is no account {address} at height {}", state.height());
+            let help = "check the address; an account comes to be when something is sent to it";
+            return Err(absent(message, help, evidence, at));
+        };
+        let mut known = node.genesis().accounts.iter();
+        Ok(Json(types::Account {
+            name: known.find(|a| a.address == address).map(|a| a.name.clone()),
+            address,
+            balance: account.balance,
+            nonce: account.nonce,
+            next_nonce: node.next_nonce(&address).max(account.nonce),
+            entries: account.entries,
+            evidence,
+        }))
+    })
+    .await
+}
+
+/// The address that is meant by its hex digits. The state cannot be searched by prefix, the genesis can.
+fn address(genesis: &Genesis, digits: &str) -> Result<Address, ApiError> {
+    if digits.len() == HASH_DIGITS {
+        let wrong = |_| ApiError::bad_request("that is no address", "give 64 hex digits");
+        return digits.parse().map_err(wrong);
+    }
+    let accounts = genesis.accounts.iter().map(|a| a.address);
+    let validators = genesis.validators.iter().map(|v| v.public_key.address());
+    let mut meant: Vec<Address> = accounts
+        .chain(validators)
+        .filter(|address| address.to_string().starts_with(digits))
+        .collect();
+    meant.sort_unstable();
+    meant.dedup();
+    match meant.as_slice() {
+        [one] => Ok(*one),
+        [] => Err(ApiError::not_found(
+            format!("no account of the genesis begins with {digits}"),
+            "give all 64 digits of the address",
+        )),
+        _ => Err(NotHere::Ambiguous(digits.to_owned()).into()),
+    }
+}
+
+#[utoipa::path(get, path = "/v1/spaces/{space}/records/{key}", tag = "state",
+    params(("space" = String, Path, description = "The space's name"),
+        ("key" = String, Path, description = "The record's key, percent-encoded; any bytes"), At),
+    responses(
+        (status = 200, description = "The record", body = types::Record),
+        (status = "4XX", description = "Not there, not kept, or badly asked", body = types::ErrorDocument),
+    ))]
+pub(super) async fn record(
+    State(api): State<Api>,
+    uri: Uri,
+    Query(at): Query<At>,
+) -> Answer<types::Record> {
+    let space = space_name(extract::segment(&uri, 2))?;
+    let key = extract::segment(&uri, 4);
+    if key.is_empty() || key.len() > NAME_BYTES_MAX {
+        let message = format!("a record's key has 1 to {NAME_BYTES_MAX} bytes");
+        return Err(ApiError::bad_request(
+            message,
+            "percent-encode the key in the path",
+        ));
+    }
+    api.ask(move |node| {
+        let state = picture(node, at)?;
+        let place = Key::Record {
+            space: space.clone(),
+            key: key.clone(),
+        };
+        let evidence = evidence(node, &state, &place, at);
+        let readable = String::from_utf8_lossy(&key).into_owned();
+        let Some(record) = state.record(&space, &key) else {
+            let (name, height) = (shortened(&readable), state.height());
+            let message = format!("there is no record {name:?} in space {space:?} at {height}");
+            let help = "check the space and the key; a key is percent-encoded in the path";
+            return Err(absent(message, help, evidence, at));
+        };
+        Ok(Json(types::Record {
+            key: readable,
+            key_hex: hex::encode(&key),
+            value_hex: hex::encode(&record.value),
+            value: String::from_utf8(record.value).ok(),
+            version: record.version,
+            writer: record.writer,
+            written_at: record.written_at,
+            space,
+            evidence,
+        }))
+    })
+    .await
+}
+
+fn space_name(bytes: Vec<u8>) -> Result<String, ApiError> {
+    let fits = (1..=NAME_BYTES_MAX).contains(&bytes.len());
+    let name = String::from_utf8(bytes).ok().filter(|_| fits);
+    name.ok_or_else(|| {
+        let message = "the space's name is empty, too long or not UTF-8";
+        ApiError::bad_request(message, "give the name of a space, percent-encoded")
+    })
+}
+
+#[utoipa::path(get, path = "/v1/spaces/{space}", tag = "state",
+    params(("space" = String, Path, description = "The space's name"), At),
+    responses(
+        (status = 200, description = "The space", body = types::Space),
+        (status = "4XX", description = "Not there, not kept, or badly asked", body = types::ErrorDocument),
+    ))]
+pub(super) async fn space(
+    State(api): State<Api>,
+    uri: Uri,
+    Query(at): Query<At>,
+) -> Answer<types::Space> {
+    let name = space_name(extract::segment(&uri, 2))?;
+    api.ask(move |node| {
+        let state = picture(node, at)?;
+        let evidence = evidence(node, &state, &Key::Space(name.clone()), at);
+        let Some(space) = state.space(&name) else {
+            let message = format!("there is no space {name:?} at height {}", state.height());
+            return Err(absent(message, "check its name", evidence, at));
+        };
+        let mut place = Place::default();
+        for (to, from) in place.0.iter_mut().zip(Key::space_subtree(&name)) {
+            *to = from;
+        }
+        let subtree = state.tree().subtree(&Prefix::of(&place, SPACE_BITS));
+        let totals = subtree.as_ref().map(|s| s.totals()).unwrap_or_default();
+        Ok(Json(types::Space {
+            space: name,
+            owner: space.owner,
+            writers: space.writers,
+            changes: space.changes,
+            records: totals.entries,
+            bytes: totals.bytes,
+            records_root: subtree.map(|s| s.hash()),
+            evidence,
+        }))
+    })
+    .await
+}
+
+#[utoipa::path(get, path = "/v1/validators", tag = "state", params(At), responses(
+    (status = 200, description = "Those who vote on the block of the height", body = types::Validators),
+    (status = "4XX", description = "Not kept, or badly asked", body = types::ErrorDocument),
+))]
+pub(super) async fn validators(
+    State(api): State<Api>,
+    Query(at): Query<At>,
+) -> Answer<types::Validators> {
+    api.ask(move |node| {
+        let state = picture(node, at)?;
+        let set = &state.validators().current;
+        let known = &node.genesis().validators;
+        let name = |v: &&GenesisValidator| v.name.clone();
+        let validators = set.iter().map(|validator| types::Validator {
+            name: known
+                .iter()
+                .find(|k| k.public_key == validator.public_key)
+                .as_ref()
+                .map(name),
+            address: validator.address,
+            public_key: validator.public_key,
+            power: validator.power,
+        });
+        Ok(Json(types::Validators {
+            validators: validators.collect(),
+            total_power: set.total(),
+            evidence: evidence(node, &state, &Key::Validators, at),
+        }))
+    })
+    .await
+}

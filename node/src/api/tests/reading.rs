@@ -1,0 +1,288 @@
+//! Every path's good answer, read back through the types that clients use.
+
+use super::{TOKEN, asked, fake::Fake};
+use crate::api::{error::ApiError, routes::Description, types};
+use axum::{
+    body::Body,
+    http::{Request, StatusCode},
+};
+use ledger::{
+    codec,
+    genesis::Genesis,
+    state::{
+        entries::Key,
+        tree::{Place, Proof},
+    },
+    transaction::Operation,
+    units::{Amount, Height, Nonce, Version},
+};
+use std::collections::BTreeSet;
+use utoipa::OpenApi;
+
+/// A space with one record of odd bytes and one of text.
+fn keep_records(node: &Fake) {
+    let space = || "notes".to_owned();
+    let put = |key: &[u8], value: &[u8]| Operation::Put {
+        space: space(),
+        key: key.to_vec(),
+        value: value.to_vec(),
+        expected: None,
+    };
+    let create = Operation::CreateSpace {
+        space: space(),
+        writers: vec![],
+    };
+    let operations = vec![
+        create,
+        put(b"a/b c", "h\u{e4}llo".as_bytes()),
+        put(&[0xff, 0], &[0xfe]),
+    ];
+    node.put_in_block(vec![node.sign(0, operations)]);
+}
+
+/// Checks what an answer says of itself, as a client would that trusts nothing but the genesis.
+fn check(node: &Fake, evidence: &types::Evidence, place: &Place, present: bool) {
+    let proof = hex::decode(evidence.proof.as_ref().unwrap()).unwrap();
+    let proof: Proof = codec::decode(&proof, 1 << 20).unwrap();
+    let found = proof.verify(evidence.state_root, place).unwrap();
+    assert_eq!(found.is_some(), present);
+    let header = evidence.header.as_ref().unwrap();
+    assert_eq!(
+        (header.height, header.state_root),
+        (evidence.height, evidence.state_root)
+    );
+    let set = node.genesis.validator_set().unwrap();
+    let chain = node.genesis.chain_id();
+    let certificate = evidence.certificate.as_ref().unwrap();
+    certificate
+        .verify_for(header.height, header.hash(), &chain, &set)
+        .unwrap();
+}
+
+#[tokio::test]
+async fn the_node_says_how_it_is() {
+    let api = asked();
+    let health: types::Health = api.read("/health").await;
+    assert_eq!(health.status, "ok");
+    let status: types::Status = api.read("/v1/status").await;
+    assert_eq!((status.height, status.block_hash), (Height(0), None));
+    let block = api.node.put_in_block(vec![api.node.transfer(0, 1)]);
+    let ready: types::Ready = api.read("/ready").await;
+    assert_eq!((ready.ready, ready.height), (true, Height(1)));
+    let status: types::Status = api.read("/v1/status").await;
+    assert_eq!(status.block_hash, Some(block.block.header.hash()));
+    assert_eq!(status.chain_id, api.node.genesis.chain_id());
+    let genesis: Genesis = api.read("/v1/genesis").await;
+    assert_eq!(genesis.chain_id(), status.chain_id);
+    let (code, text) = api.get("/metrics").await;
+    assert_eq!(
+        (code, text.as_slice()),
+        (StatusCode::OK, &b"tintype_height 0\n"[..])
+    );
+}
+
+#[tokio::test]
+async fn a_node_that_syncs_says_so() {
+    let api = asked();
+    api.node.inner().sync = Some(crate::handle::SyncProgress {
+        mode: "snapshot",
+        height: Height(120),
+        chunks_done: 17,
+        chunks_total: 40,
+        bytes_done: 1,
+        bytes_total: 2,
+        peers: 3,
+    });
+    let (status, body) = api.get("/ready").await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(super::error_code("/ready", &body), "not_ready");
+    let text = String::from_utf8_lossy(&body);
+    assert!(text.contains("17 of 40"), "{text}");
+    let status: types::Status = api.read("/v1/status").await;
+    assert_eq!(status.sync.map(|s| s.chunks_total), Some(40));
+}
+
+#[tokio::test]
+async fn an_account_is_read_at_any_kept_height_and_proven() {
+    let api = asked();
+    let alice = api.node.alice.address();
+    for nonce in 0..3 {
+        api.node.put_in_block(vec![api.node.transfer(nonce, 10)]);
+    }
+    let now: types::Account = api.read(&format!("/v1/accounts/{alice}")).await;
+    assert_eq!((now.balance, now.nonce), (Amount(999_970), Nonce(3)));
+    assert_eq!(
+        (now.next_nonce, now.name.as_deref()),
+        (Nonce(3), Some("alice"))
+    );
+    assert!(now.evidence.verified && now.evidence.proof.is_none());
+    for height in [1, 3] {
+        let path = format!("/v1/accounts/{alice:.8}?height={height}&proof=true");
+        let then: types::Account = api.read(&path).await;
+        assert_eq!(then.balance, Amount(1_000_000 - 10 * height));
+        check(
+            &api.node,
+            &then.evidence,
+            &Key::Account(alice).place(),
+            true,
+        );
+    }
+    let path = format!("/v1/accounts/{alice}?height=0&proof=true");
+    let first: types::Account = api.read(&path).await;
+    assert!(first.evidence.verified && first.evidence.header.is_none());
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_proven_absent() {
+    let api = asked();
+    api.node.commit();
+    let path = format!("/v1/accounts/{}?proof=true", "ab".repeat(32));
+    let (status, body) = api.get(&path).await;
+    assert_eq!(status, StatusCode::NOT_FOUND);
+    assert_eq!(super::error_code(&path, &body), "not_found");
+    let document: types::ErrorDocument = serde_json::from_slice(&body).unwrap();
+    let place = Key::Account("ab".repeat(32).parse().unwrap()).place();
+    check(&api.node, &document.absence.unwrap(), &place, false);
+}
+
+#[tokio::test]
+async fn records_of_any_bytes_are_found_by_their_percent_encoded_key() {
+    let api = asked();
+    keep_records(&api.node);
+    let text: types::Record = api
+        .read("/v1/spaces/notes/records/a%2Fb%20c?proof=true")
+        .await;
+    assert_eq!(
+        (text.key.as_str(), text.value.as_deref()),
+        ("a/b c", Some("h\u{e4}llo"))
+    );
+    assert_eq!((text.version, text.written_at), (Version(1), Height(1)));
+    let place = Key::Record {
+        space: "notes".into(),
+        key: b"a/b c".to_vec(),
+    };
+    check(&api.node, &text.evidence, &place.place(), true);
+    let bytes: types::Record = api.read("/v1/spaces/notes/records/%FF%00").await;
+    assert_eq!((bytes.value, bytes.value_hex.as_str()), (None, "fe"));
+    assert_eq!(bytes.key_hex, "ff00");
+    let space: types::Space = api.read("/v1/spaces/notes").await;
+    assert_eq!((space.records, space.changes), (2, 2));
+    assert_eq!(space.owner, api.node.alice.address());
+    assert!(space.records_root.is_some());
+}
+
+#[tokio::test]
+async fn blocks_have_three_names() {
+    let api = asked();
+    let transaction = api.node.transfer(0, 5);
+    let made = api.node.put_in_block(vec![transaction.clone()]);
+    let hash = made.block.header.hash();
+    let mut found = Vec::<types::Block>::new();
+    let names = [
+        "1".to_owned(),
+        "latest".to_owned(),
+        hash.to_string(),
+        format!("{hash:.8}").to_uppercase(),
+    ];
+    for name in names {
+        found.push(api.read(&format!("/v1/blocks/{name}")).await);
+    }
+    for block in &found {
+        assert_eq!((block.hash, block.header.hash()), (hash, hash));
+        assert_eq!(block.transactions, [transaction.id()]);
+        assert_eq!(block.certificate, made.certificate);
+    }
+    let root: types::Root = api.read("/v1/roots/1").await;
+    assert_eq!(
+        (root.root, root.name.as_str()),
+        (found[0].state_root, "node0")
+    );
+}
+
+#[tokio::test]
+async fn validators_are_named_and_proven() {
+    let api = asked();
+    api.node.commit();
+    let found: types::Validators = api.read("/v1/validators?proof=true").await;
+    assert_eq!(found.validators.len(), 1);
+    assert_eq!(found.validators[0].name.as_deref(), Some("node0"));
+    check(&api.node, &found.evidence, &Key::Validators.place(), true);
+}
+
+#[tokio::test]
+async fn snapshots_are_taken_listed_and_shown() {
+    let api = asked();
+    api.node.commit();
+    let request = Request::post("/v1/snapshots")
+        .header("host", "localhost")
+        .header("authorization", format!("Bearer {TOKEN}"));
+    let (status, body) = api.send(request.body(Body::empty()).unwrap()).await;
+    assert_eq!(status, StatusCode::OK);
+    let taken: types::Snapshot = serde_json::from_slice(&body).unwrap();
+    let list: types::Snapshots = api.read("/v1/snapshots").await;
+    assert_eq!(list.snapshots, [taken.clone()]);
+    let shown: types::SnapshotDetail = api.read("/v1/snapshots/1").await;
+    assert_eq!(
+        (shown.snapshot, shown.manifest_hex.as_str()),
+        (taken, "cafe")
+    );
+}
+
+/// The paths of the contract, and nothing else: a path that is added must be written into both.
+#[tokio::test]
+async fn the_description_lists_every_path() {
+    let expected = BTreeSet::from(
+        [
+            "/health",
+            "/ready",
+            "/metrics",
+            "/openapi.json",
+            "/v1/status",
+            "/v1/genesis",
+            "/v1/transactions",
+            "/v1/transactions/{id}",
+            "/v1/accounts/{address}",
+            "/v1/spaces/{space}",
+            "/v1/spaces/{space}/records/{key}",
+            "/v1/blocks/{name}",
+            "/v1/validators",
+            "/v1/snapshots",
+            "/v1/snapshots/{height}",
+            "/v1/roots/{height}",
+            "/v1/events",
+        ]
+        .map(str::to_owned),
+    );
+    let api = asked();
+    let document: serde_json::Value = api.read("/openapi.json").await;
+    let paths = document["paths"].as_object().unwrap();
+    assert_eq!(paths.keys().cloned().collect::<BTreeSet<_>>(), expected);
+    for (path, item) in &Description::openapi().paths.paths {
+        let real = path.replace(['{', '}'], "");
+        if item.get.is_some() && path != "/v1/events" {
+            let (_, body) = api.get(&real).await;
+            let text = String::from_utf8_lossy(&body);
+            assert!(!text.contains("there is no path"), "{path}: {text}");
+        }
+    }
+    assert!(document["paths"]["/v1/transactions"]["post"].is_object());
+    assert!(document["paths"]["/v1/snapshots"]["post"].is_object());
+}
+
+#[test]
+fn every_reason_for_not_being_here_has_a_code() {
+    use crate::handle::NotHere;
+    use axum::response::IntoResponse;
+    let (earliest, asked, latest) = (Height(5), Height(9), Height(7));
+    let reasons = [
+        (NotHere::Unknown("it".into()), 404),
+        (NotHere::Pruned { earliest }, 410),
+        (NotHere::Future { asked, latest }, 404),
+        (NotHere::Ambiguous("abcdef01".into()), 400),
+        (NotHere::Failed("disk".into()), 500),
+    ];
+    for (reason, status) in reasons {
+        let answer = ApiError::from(reason.clone()).into_response();
+        assert_eq!(answer.status().as_u16(), status, "{reason}");
+    }
+}
