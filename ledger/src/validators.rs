@@ -189,8 +189,8 @@ mod tests {
     }
 
     fn set(powers: &[u64]) -> ValidatorSet {
-        let one = |(i, &p): (usize, &u64)| Validator::new(key(i as u8 + 1), Power(p));
-        ValidatorSet::new(powers.iter().enumerate().map(one).collect()).unwrap()
+        let one = |(i, &p): (u8, &u64)| Validator::new(key(i), Power(p));
+        ValidatorSet::new((1..).zip(powers).map(one).collect()).unwrap()
     }
 
     #[test]

@@ -402,7 +402,7 @@ impl<'a> Execution<'a> {
     }
 
     fn write<E: Entry>(&mut self, name: &E::Name, entry: &E) {
-        write(&mut self.changed, E::key(name), Some(codec::encode(entry)));
+        write(&mut self.changed, &E::key(name), Some(codec::encode(entry)));
     }
 }
 
@@ -424,7 +424,7 @@ pub(super) fn admissible(
     }
 }
 
-fn write(overlay: &mut Overlay, key: Key, value: Option<Vec<u8>>) {
+fn write(overlay: &mut Overlay, key: &Key, value: Option<Vec<u8>>) {
     overlay.insert(key.place(), (key.encode(), value));
 }
 
@@ -458,11 +458,11 @@ impl Attempt<'_, '_> {
     }
 
     fn write<E: Entry>(&mut self, name: &E::Name, entry: &E) {
-        write(&mut self.changed, E::key(name), Some(codec::encode(entry)));
+        write(&mut self.changed, &E::key(name), Some(codec::encode(entry)));
     }
 
     fn remove<E: Entry>(&mut self, name: &E::Name) {
-        write(&mut self.changed, E::key(name), None);
+        write(&mut self.changed, &E::key(name), None);
     }
 
     fn operation(&mut self, sender: Address, operation: &Operation) -> Result<(), Outcome> {
@@ -483,12 +483,12 @@ impl Attempt<'_, '_> {
                 key,
                 value,
                 expected,
-            } => self.put(sender, (space.clone(), key.clone()), value, *expected),
+            } => self.put(sender, &(space.clone(), key.clone()), value, *expected),
             Operation::Delete {
                 space,
                 key,
                 expected,
-            } => self.delete(sender, (space.clone(), key.clone()), *expected),
+            } => self.delete(sender, &(space.clone(), key.clone()), *expected),
             Operation::Approve { proposal } => self.approve(sender, proposal),
         }
     }
@@ -567,12 +567,12 @@ impl Attempt<'_, '_> {
     fn put(
         &mut self,
         sender: Address,
-        name: (String, Vec<u8>),
+        name: &(String, Vec<u8>),
         value: &[u8],
         expected: Option<Version>,
     ) -> Result<(), Outcome> {
         let space = self.change_in(sender, &name.0)?;
-        let before: Option<Record> = self.read(&name);
+        let before: Option<Record> = self.read(name);
         check_version(before.as_ref(), expected)?;
         if before.is_none() {
             self.count_entry(space.owner)?;
@@ -583,18 +583,18 @@ impl Attempt<'_, '_> {
             writer: sender,
             written_at: self.execution.height,
         };
-        self.write(&name, &record);
+        self.write(name, &record);
         Ok(())
     }
 
     fn delete(
         &mut self,
         sender: Address,
-        name: (String, Vec<u8>),
+        name: &(String, Vec<u8>),
         expected: Option<Version>,
     ) -> Result<(), Outcome> {
         let space = self.change_in(sender, &name.0)?;
-        let before: Option<Record> = self.read(&name);
+        let before: Option<Record> = self.read(name);
         check_version(before.as_ref(), expected)?;
         if before.is_none() {
             return Err(Code::RecordNotFound.into());
@@ -602,7 +602,7 @@ impl Attempt<'_, '_> {
         let mut owner: Account = self.read(&space.owner).unwrap_or_default();
         owner.entries = owner.entries.saturating_sub(1);
         self.write(&space.owner, &owner);
-        self.remove::<Record>(&name);
+        self.remove::<Record>(name);
         Ok(())
     }
 

@@ -9,12 +9,15 @@
 //! - certificates count known signers, each once, every signature verified;
 //! - what was verified is remembered, since the library asks again.
 //!
+//! What a certificate is checked for is in `verify`.
+//!
 //! Trust: every input that reaches the library from outside has had its sender and signature checked by the caller.
+
+mod verify;
 
 use super::{
     context::{
-        self as ctx, Address, Chain, Content, Height, Proposal, ValidatorSet, Value, Vote,
-        to_ledger_round,
+        self as ctx, Address, Chain, Content, Height, Proposal, Value, Vote, to_ledger_round,
     },
     journal::{Journal, JournalError},
     message::{
@@ -28,9 +31,8 @@ use arc_malachitebft_core_consensus::{
 };
 use arc_malachitebft_core_types as core;
 use core::{
-    CertificateError, CommitCertificate, LinearTimeouts, NilOrVal, Round, RoundCertificate,
-    RoundCertificateType, SignedMessage, ThresholdParam, Timeout, ValuePayload,
-    VoteExtensionPolicy, VoteType,
+    LinearTimeouts, Round, RoundCertificate, RoundCertificateType, SignedMessage, Timeout,
+    ValuePayload, VoteExtensionPolicy, VoteType,
 };
 use ledger::{
     certificate::VoteKind,
@@ -577,124 +579,6 @@ impl Host {
         self.verified
             .insert((digest, self.key.public_key(), signature));
         signature
-    }
-
-    fn verify(&mut self, content: Content, key: &PublicKey, signature: &Signature) -> bool {
-        let Some((domain, bytes)) = ctx::sign_bytes(&self.chain, content) else {
-            return false;
-        };
-        let entry = (ledger::hash::hash(domain, &bytes), *key, *signature);
-        if self.verified.contains(&entry) {
-            return true;
-        }
-        let holds = key.verify(domain, &bytes, signature).is_ok();
-        if holds {
-            if self.verified.len() >= VERIFIED_MAX {
-                self.verified.clear();
-            }
-            self.verified.insert(entry);
-        }
-        holds
-    }
-
-    fn vote(
-        &self,
-        kind: VoteType,
-        (height, round): (Height, Round),
-        value: Value,
-        validator: Address,
-    ) -> Vote {
-        Vote {
-            kind,
-            height,
-            round,
-            value: NilOrVal::Val(value),
-            validator,
-        }
-    }
-
-    fn check_commit(
-        &mut self,
-        c: &CommitCertificate<Chain>,
-        set: &ValidatorSet,
-        threshold: ThresholdParam,
-    ) -> Result<(), CertificateError<Chain>> {
-        let vote = |a| self.vote(VoteType::Precommit, (c.height, c.round), c.value_id, a);
-        let votes: Vec<_> = c
-            .commit_signatures
-            .iter()
-            .map(|s| (vote(s.address), s.signature))
-            .collect();
-        self.check(set, threshold, &votes)
-    }
-
-    fn check_round(
-        &mut self,
-        c: &RoundCertificate<Chain>,
-        set: &ValidatorSet,
-        thresholds: &core::ThresholdParams,
-    ) -> Result<(), CertificateError<Chain>> {
-        let threshold = match c.cert_type {
-            RoundCertificateType::Skip => thresholds.honest,
-            RoundCertificateType::Precommit => {
-                let wrong = |s: &&core::RoundSignature<Chain>| s.vote_type != VoteType::Precommit;
-                if let Some(s) = c.round_signatures.iter().find(wrong) {
-                    return Err(CertificateError::InvalidVoteType(s.address));
-                }
-                thresholds.quorum
-            }
-        };
-        let votes: Vec<_> = c
-            .round_signatures
-            .iter()
-            .map(|s| {
-                let vote = Vote {
-                    kind: s.vote_type,
-                    height: c.height,
-                    round: c.round,
-                    value: s.value_id,
-                    validator: s.address,
-                };
-                (vote, s.signature)
-            })
-            .collect();
-        self.check(set, threshold, &votes)
-    }
-
-    /// Known signers, each once, every signature, enough power.
-    fn check(
-        &mut self,
-        set: &ValidatorSet,
-        threshold: ThresholdParam,
-        votes: &[(Vote, Signature)],
-    ) -> Result<(), CertificateError<Chain>> {
-        let set = set.ledger();
-        let mut seen = std::collections::BTreeSet::new();
-        let mut signed = 0;
-        for (vote, signature) in votes {
-            let address = vote.validator;
-            if !seen.insert(address) {
-                return Err(CertificateError::DuplicateVote(address));
-            }
-            let validator = set
-                .get(&address.0)
-                .ok_or(CertificateError::UnknownValidator(address))?;
-            if !self.verify(Content::Vote(*vote), &validator.public_key, signature) {
-                let signature = core::CommitSignature::new(address, *signature);
-                return Err(CertificateError::InvalidCommitSignature(signature));
-            }
-            signed += validator.power.0;
-        }
-        let total = set.total().0;
-        if threshold.is_met(signed, total) {
-            return Ok(());
-        }
-        let expected = threshold.min_expected(total);
-        Err(CertificateError::NotEnoughVotingPower {
-            signed,
-            total,
-            expected,
-        })
     }
 
     fn publish(&mut self, message: &SignedConsensusMsg<Chain>) {

@@ -69,10 +69,15 @@ impl Voting {
         }
     }
 
-    /// Looks whether enough is known.
-    pub(super) fn learn(&mut self, own: Height, set: &ValidatorSet, me: &Address) {
+    /// Looks whether enough is known, and says from when on this node may vote when it has just found out.
+    pub(super) fn learn(
+        &mut self,
+        own: Height,
+        set: &ValidatorSet,
+        me: &Address,
+    ) -> Option<Height> {
         let Self::Learning(Learning { claims, hashes }) = self else {
-            return;
+            return None;
         };
         let mut power = Power(0);
         let mut highest = Height::GENESIS;

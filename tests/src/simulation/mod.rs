@@ -384,7 +384,7 @@ impl Simulation {
                     block,
                     transactions: bodies,
                 };
-                self.send(asker, input);
+                self.send(asker, &input);
                 Ok(())
             }
             Happening::FetchBlocks { asker, of, height } => {
@@ -404,7 +404,7 @@ impl Simulation {
                         )
                     })
                     .collect();
-                self.send(asker, Input::Blocks { peer, blocks });
+                self.send(asker, &Input::Blocks { peer, blocks });
                 Ok(())
             }
             Happening::Heads(node) => {
@@ -426,7 +426,7 @@ impl Simulation {
         for other in (0..self.nodes.len()).filter(|o| *o != node) {
             self.send(
                 other,
-                Input::PeerHead {
+                &Input::PeerHead {
                     peer,
                     height,
                     block,
@@ -499,7 +499,7 @@ impl Simulation {
     }
 
     /// Sends over a network that delays, loses and repeats.
-    fn send(&mut self, to: usize, input: Input) {
+    fn send(&mut self, to: usize, input: &Input) {
         if self.random.chance(self.world.loss_percent) {
             return;
         }
@@ -636,7 +636,7 @@ impl Simulation {
                 for other in others {
                     self.send(
                         other,
-                        Input::Message {
+                        &Input::Message {
                             from,
                             message: message.clone(),
                         },
@@ -673,7 +673,7 @@ impl Simulation {
             }
             Effect::Gossip(transactions) => {
                 for other in others {
-                    self.send(other, Input::Gossiped(transactions.clone()));
+                    self.send(other, &Input::Gossiped(transactions.clone()));
                 }
             }
             Effect::Committed(committed) => {
