@@ -220,7 +220,7 @@ async fn snapshots_are_taken_listed_and_shown() {
     assert_eq!(status, StatusCode::OK);
     let taken: types::Snapshot = serde_json::from_slice(&body).unwrap();
     let list: types::Snapshots = api.read("/v1/snapshots").await;
-    assert_eq!(list.snapshots, [taken.clone()]);
+    assert_eq!(list.snapshots, std::slice::from_ref(&taken));
     let shown: types::SnapshotDetail = api.read("/v1/snapshots/1").await;
     assert_eq!(
         (shown.snapshot, shown.manifest_hex.as_str()),
