@@ -15,15 +15,15 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Requests answered at once, waiting clients and event streams aside; further ones wait their turn.
-const REQUESTS_MAX: usize = 256;
+pub(super) const REQUESTS_MAX: usize = 256;
 /// Clients that wait for a transaction at once.
-const WAITS_MAX: usize = 512;
+pub(super) const WAITS_MAX: usize = 512;
 /// Event streams at once.
-const STREAMS_MAX: usize = 64;
+pub(super) const STREAMS_MAX: usize = 64;
 /// Snapshots taken at once on request.
 const SNAPSHOTS_MAX: usize = 1;
 /// Kibibytes that bodies may take up in memory together.
-const BODIES_KIB_MAX: u32 = 64 << 10;
+pub(super) const BODIES_KIB_MAX: u32 = 64 << 10;
 /// Time for a request from its head to its answer, waiting clients and event streams aside.
 const REQUEST_TIME_MAX: Duration = Duration::from_secs(30);
 

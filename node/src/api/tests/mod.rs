@@ -1,12 +1,13 @@
 //! Tests of the API against a node that is made up: a real state and real blocks, in memory, that grow when told to.
 
 mod bad;
+mod bounds;
 mod fake;
 mod reading;
 mod socket;
 mod submitting;
 
-use super::{Api, ApiConfig, routes};
+use super::{Api, ApiConfig, guard::Limits, routes};
 use axum::{
     Router,
     body::{Body, to_bytes},
@@ -24,6 +25,7 @@ const TOKEN: &str = "a-secret";
 struct Asked {
     node: Arc<Fake>,
     router: Router,
+    limits: Arc<Limits>,
     _close: watch::Sender<bool>,
 }
 
@@ -41,10 +43,13 @@ fn asked() -> Asked {
 fn asked_as(config: ApiConfig, loopback: bool) -> Asked {
     let node = Arc::new(Fake::new());
     let (close, closing) = watch::channel(false);
-    let router = routes::router(Api::new(node.clone(), config, loopback, closing));
+    let api = Api::new(node.clone(), config, loopback, closing);
+    let limits = api.limits.clone();
+    let router = routes::router(api);
     Asked {
         node,
         router,
+        limits,
         _close: close,
     }
 }
