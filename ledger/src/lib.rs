@@ -1,7 +1,7 @@
 //! The words every part of Tintype speaks: keys, transactions, blocks, certificates, validator sets and the genesis;
 //! the state tree and the state machine; the block log.
 //!
-//! Everything here is pure except `store`, which owns the disk.
+//! Everything here is pure except [`store`], which owns the disk.
 
 pub mod block;
 pub mod certificate;
@@ -11,6 +11,7 @@ pub mod genesis;
 pub mod hash;
 pub mod keys;
 pub mod state;
+pub mod store;
 pub mod transaction;
 pub mod units;
 pub mod untrusted;
