@@ -1,0 +1,112 @@
+use super::*;
+
+fn bytes(text: &str) -> Payload {
+    Payload(text.into())
+}
+
+/// The bytes on the wire, pinned: a change here is a new [`crate::PROTOCOL_VERSION`].
+#[test]
+fn the_wire_format_stays() {
+    let hex = |bytes: Vec<u8>| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
+    let blocks = Question::Node(Request::Blocks {
+        from: Height(258),
+        max: 16,
+    });
+    assert_eq!(
+        hex(codec::encode(&blocks)),
+        "00000000000000010000000000000102".to_owned() + "00000010"
+    );
+    assert_eq!(hex(codec::encode(&Question::Peers)), "00000001");
+    let answer = Answer::Node(Response::Blocks(vec![bytes("a"), bytes("bc")]));
+    assert_eq!(
+        hex(codec::encode(&answer)),
+        "00000000000000010000000000000002".to_owned()
+            + "000000000000000161"
+            + "00000000000000026263"
+    );
+    let gone = Answer::Node(Response::NotHere {
+        earliest: Height(9),
+    });
+    assert_eq!(
+        hex(codec::encode(&gone)),
+        "00000000000000090000000000000009"
+    );
+}
+
+#[test]
+fn every_message_decodes_to_itself() {
+    let requests = [
+        Request::Status,
+        Request::Bodies {
+            ids: vec![TxId([1; 32]), TxId([2; 32])],
+        },
+        Request::Proposal {
+            height: Height(3),
+            round: Round(1),
+            block: BlockHash([4; 32]),
+        },
+        Request::Envelope(EnvelopeId {
+            origin: ledger::keys::PublicKey([5; 32]),
+            incarnation: 1,
+            sequence: 2,
+        }),
+        Request::Children {
+            height: Height(3),
+            prefix: bytes("p"),
+        },
+    ];
+    for request in requests.map(Question::Node) {
+        let bytes = codec::encode(&request);
+        let back: Question = codec::decode(&bytes, bytes.len()).expect("decodes");
+        assert_eq!(back, request);
+    }
+    let status = Status {
+        chain: ChainId([6; 32]),
+        version: 1,
+        height: Height(7),
+        earliest_block: Height(2),
+        head: Some(bytes("head")),
+        snapshots: vec![SnapshotOffer {
+            height: Height(5),
+            manifest: Hash([8; 32]),
+            root: StateRoot([9; 32]),
+            bytes: 10,
+            chunks: 1,
+        }],
+    };
+    let answer = Answer::Node(Response::Status(Box::new(status)));
+    let bytes = codec::encode(&answer);
+    let back: Answer = codec::decode(&bytes, bytes.len()).expect("decodes");
+    assert_eq!(back, answer);
+}
+
+#[test]
+fn an_answer_fits_its_question() {
+    let two = Response::Blocks(vec![bytes("a"), bytes("b")]);
+    let ask = |max| Request::Blocks {
+        from: Height(1),
+        max,
+    };
+    assert!(ask(2).is_answered_by(&two));
+    assert!(!ask(1).is_answered_by(&two), "more than was asked for");
+    assert!(!Request::Status.is_answered_by(&two), "another kind");
+    let gone = Response::NotHere {
+        earliest: Height(9),
+    };
+    assert!(ask(1).is_answered_by(&gone));
+    assert!(!Request::Status.is_answered_by(&gone));
+}
+
+#[test]
+fn the_largest_request_fits_its_frame() {
+    let most = Request::Bodies {
+        ids: vec![TxId([1; 32]); BODIES_ASKED_MAX],
+    };
+    assert!(most.is_bounded());
+    let size = codec::encode(&Question::Node(most)).len();
+    assert!(size <= crate::REQUEST_BYTES_MAX as usize, "{size} bytes");
+    let more = Request::Bodies {
+        ids: vec![TxId([1; 32]); BODIES_ASKED_MAX + 1],
+    };
+    assert!(!more.is_bounded());
+}
