@@ -150,6 +150,12 @@ impl CommittedBlock {
 }
 
 impl Untrusted<CommittedBlock> {
+    /// Its parts, each of which is verified by itself: the transactions by [`UnverifiedBlock::verify_transactions`],
+    /// the certificate by consensus, the block by executing it.
+    pub fn unverified(self) -> CommittedBlock {
+        self.into_verified()
+    }
+
     /// Checks that the certificate makes this very block final under the set of its height. Nothing is executed, and
     /// the transactions' signatures are left to [`UnverifiedBlock::verify_transactions`].
     ///

@@ -48,7 +48,7 @@ fn losses_and_duplicates_and_crashes_at_any_effect_leave_one_history() {
 #[test]
 fn a_wiped_validator_votes_again_and_never_twice() {
     let worlds = (0..50).map(|seed| World {
-        wipe_percent: 10,
+        wipe_percent: 30,
         crash_every: Some(800),
         ..World::rough(10_000 + seed)
     });

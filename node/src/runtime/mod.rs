@@ -1,0 +1,283 @@
+//! The shell around the replica: the only place where disk, network, clock and HTTP meet.
+//!
+//! [`recover`] reads a node's folder; [`run`] starts what a node is made of and waits until it is told to stop:
+//!
+//! - a thread for the [`replica`](crate::replica) and its disk;
+//! - the network's task, and beside it what decodes, verifies in batches and answers peers;
+//! - the HTTP API.
+//!
+//! Killed at any moment, it starts again from its folder.
+
+mod blocks;
+mod journal;
+mod network;
+mod outlet;
+mod recover;
+mod shared;
+mod thread;
+
+pub use recover::{Recovered, recover};
+
+use crate::{
+    api::{self, ApiConfig},
+    config::{ConfigError, NodeDir, RunInfo},
+    replica::{self, Replica, Timeouts},
+};
+use ledger::{
+    block::CertifiedHeader,
+    store::{StoreError, disk::write_atomic},
+    units::Height,
+};
+use outlet::Outlet;
+use shared::{Beginning, Shared};
+use std::{
+    collections::{BinaryHeap, HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+use thread::{Ask, Inbox, Runner};
+use tokio::{net::TcpListener, sync::watch};
+
+/// Why a node does not start, or has stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// Its folder is not in order.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Its disk is not.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The genesis starts no chain.
+    #[error("the genesis: {0}")]
+    Genesis(String),
+    /// Its log contradicts itself.
+    #[error("the ledger at height {height}: {why}")]
+    Log {
+        /// Where.
+        height: Height,
+        /// What is wrong.
+        why: String,
+    },
+    /// The network does not start.
+    #[error(transparent)]
+    Network(#[from] p2p::Error),
+    /// An address of the configuration is none.
+    #[error("{text:?} in tintype.toml is no multiaddress: {why}")]
+    Address {
+        /// What stands there.
+        text: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The HTTP address is taken or not this machine's.
+    #[error(
+        "cannot listen for HTTP on {address}: {source}; choose another `http.address` in tintype.toml"
+    )]
+    Http {
+        /// The address.
+        address: std::net::SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The replica cannot go on.
+    #[error(transparent)]
+    Replica(#[from] replica::ConsensusError),
+    /// The machine lacks something a process needs.
+    #[error("{what}: {source}")]
+    Machine {
+        /// What could not be had.
+        what: &'static str,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+/// Runs the node of a folder until SIGTERM or SIGINT.
+///
+/// # Errors
+/// [`NodeError`] says why it did not start or could not go on.
+pub fn run(dir: NodeDir) -> Result<(), NodeError> {
+    let recovered = recover(dir)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|source| NodeError::Machine {
+            what: "cannot start threads",
+            source,
+        })?;
+    let result = runtime.block_on(serve(recovered));
+    runtime.shutdown_timeout(Duration::from_secs(2));
+    result
+}
+
+/// Runs a recovered node until SIGTERM or SIGINT.
+///
+/// # Errors
+/// [`NodeError`].
+pub async fn serve(recovered: Recovered) -> Result<(), NodeError> {
+    let Recovered {
+        dir,
+        config,
+        genesis,
+        key,
+        start,
+        index,
+        mut journal,
+        blocks,
+        lock,
+    } = recovered;
+    let address = config.http.address;
+    let listener = TcpListener::bind(address)
+        .await
+        .map_err(|source| NodeError::Http { address, source })?;
+    let mut p2p_config = p2p::Config::new(key.clone(), genesis.chain_id());
+    p2p_config.listen = multiaddresses(&config.p2p.listen)?;
+    p2p_config.peers = multiaddresses(&config.p2p.peers)?;
+    let (network, events) = p2p::Network::start(p2p_config).await?;
+    let incarnation = next_incarnation(&dir)?;
+
+    let (inbox, asks) = Inbox::new();
+    let certified = |(header, certificate)| CertifiedHeader {
+        header,
+        certificate,
+    };
+    let shared = Arc::new(Shared::new(Beginning {
+        name: config.name.clone(),
+        public_key: key.public_key(),
+        genesis: genesis.clone(),
+        inbox: inbox.clone(),
+        network: network.clone(),
+        blocks,
+        index,
+        state: start.state.clone(),
+        head: start.head.clone().map(certified),
+    }));
+    let interval = start.state.parameters().snapshot_interval.max(1);
+    let colour = Height(start.state.height().0 / interval * interval);
+    let timing = config.timing;
+    let replica_config = replica::Config {
+        key: key.clone(),
+        chain: genesis.chain_id(),
+        timeouts: Timeouts {
+            propose: Duration::from_millis(timing.propose_timeout_ms),
+            vote: Duration::from_millis(timing.vote_timeout_ms),
+        },
+        idle: Duration::from_millis(timing.idle_block_interval_ms),
+        mempool: replica::mempool::Limits::default(),
+    };
+    let (replica, effects) = Replica::start(replica_config, start, thread::now(), &mut journal)?;
+    let runner = Runner {
+        replica,
+        journal,
+        inbox: asks,
+        outlet: Outlet {
+            shared: Arc::clone(&shared),
+            tokio: tokio::runtime::Handle::current(),
+            key,
+            incarnation,
+            sequence: 0,
+            colour,
+            said: HashSet::new(),
+        },
+        timers: BinaryHeap::new(),
+        tickets: HashMap::new(),
+        next_ticket: 0,
+    };
+    let (ended, mut end) = watch::channel(None);
+    let thread = std::thread::Builder::new()
+        .name("replica".into())
+        .spawn(move || {
+            let _ = ended.send(Some(runner.run(effects).map_err(|e| e.to_string())));
+        })
+        .map_err(|source| NodeError::Machine {
+            what: "cannot start the replica's thread",
+            source,
+        })?;
+
+    let http = listener
+        .local_addr()
+        .map_err(|source| NodeError::Http { address, source })?;
+    let p2p_address = network
+        .listening()
+        .first()
+        .map(ToString::to_string)
+        .unwrap_or_default();
+    let run_info = RunInfo::of_this_process(format!("http://{http}"), p2p_address.clone())?;
+    dir.write_run_info(&run_info)?;
+    tracing::info!(%http, p2p = p2p_address, chain = %genesis.chain_id(), "running");
+
+    let network_task = tokio::spawn(network::serve(Arc::clone(&shared), events));
+    let (stop, stopping) = watch::channel(false);
+    let handle: crate::handle::Handle = shared.clone();
+    let mut stopping_api = stopping.clone();
+    let api_task = tokio::spawn(api::serve(
+        handle,
+        listener,
+        ApiConfig::default(),
+        async move {
+            let _ = stopping_api.wait_for(|stop| *stop).await;
+        },
+    ));
+
+    let failure = tokio::select! {
+        () = told_to_stop() => None,
+        changed = end.changed() => match changed {
+            Ok(()) => end.borrow().clone().and_then(Result::err),
+            Err(_) => Some("the replica's thread has died".to_owned()),
+        },
+    };
+    tracing::info!("stopping");
+    let _ = stop.send(true);
+    inbox.send(Ask::Stop);
+    let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+    network.stop().await;
+    network_task.abort();
+    let _ = tokio::time::timeout(Duration::from_secs(3), api_task).await;
+    drop(lock);
+    match failure {
+        Some(why) => Err(NodeError::Replica(replica::ConsensusError::Library(why))),
+        None => Ok(()),
+    }
+}
+
+fn multiaddresses(texts: &[String]) -> Result<Vec<p2p::Multiaddr>, NodeError> {
+    let parse = |text: &String| {
+        text.parse().map_err(
+            |e: <p2p::Multiaddr as std::str::FromStr>::Err| NodeError::Address {
+                text: text.clone(),
+                why: e.to_string(),
+            },
+        )
+    };
+    texts.iter().map(parse).collect()
+}
+
+/// Counts the starts of this node, durably, so that it never says two things under one number.
+fn next_incarnation(dir: &NodeDir) -> Result<u64, NodeError> {
+    let path = dir.path().join("incarnation");
+    let before = match std::fs::read_to_string(&path) {
+        Ok(text) => text.trim().parse().unwrap_or(0),
+        Err(_) => 0u64,
+    };
+    // The clock keeps it apart from earlier ones even if the file was lost with the folder.
+    let seconds = thread::now().unix.0 / 1000;
+    let next = before.saturating_add(1).max(seconds);
+    write_atomic(&path, next.to_string().as_bytes())?;
+    Ok(next)
+}
+
+/// Returns on SIGTERM or SIGINT.
+async fn told_to_stop() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut terminate), Ok(mut interrupt)) = (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+    ) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}

@@ -1,0 +1,178 @@
+//! The replica's thread: one input after another, and its effects carried out in order.
+//!
+//! It is a thread and not a task because it waits for the disk: a vote must not leave before the log is durable.
+
+use super::{journal::DiskJournal, outlet::Outlet};
+use crate::{
+    handle::Refusal,
+    replica::{ConsensusError, Effect, Input, Now, Replica, Timer},
+};
+use ledger::{
+    hash::{Address, TxId},
+    transaction::VerifiedTransaction,
+    units::{Nonce, TimestampMs},
+};
+use std::{
+    cmp::Reverse,
+    collections::{BinaryHeap, HashMap},
+    sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+use tokio::sync::oneshot;
+
+/// Inputs that may wait for the replica; what comes beyond is dropped, and gossip brings it again.
+const INBOX_MAX: usize = 1 << 14;
+/// The thread looks at least so often whether it should stop.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// What reaches the replica's thread.
+pub(super) enum Ask {
+    /// An input, as it is.
+    Input(Input),
+    /// A client's transactions, verified.
+    Submit {
+        transactions: Vec<VerifiedTransaction>,
+        answer: oneshot::Sender<Vec<Result<TxId, Refusal>>>,
+    },
+    /// Bodies for a peer.
+    Bodies {
+        ids: Vec<TxId>,
+        answer: oneshot::Sender<Vec<VerifiedTransaction>>,
+    },
+    /// The nonce an account's next transaction should have.
+    NextNonce {
+        address: Address,
+        answer: SyncSender<Nonce>,
+    },
+    /// Stop now.
+    Stop,
+}
+
+/// The way to the replica's thread.
+#[derive(Clone)]
+pub(super) struct Inbox(SyncSender<Ask>);
+
+impl Inbox {
+    pub(super) fn new() -> (Self, Receiver<Ask>) {
+        let (sender, receiver) = sync_channel(INBOX_MAX);
+        (Self(sender), receiver)
+    }
+
+    /// Whether it was taken: not if the replica is overloaded or has stopped.
+    pub(super) fn send(&self, ask: Ask) -> bool {
+        self.0.try_send(ask).is_ok()
+    }
+}
+
+/// The replica with its disk, its timers and its way out.
+pub(super) struct Runner {
+    pub(super) replica: Replica,
+    pub(super) journal: DiskJournal,
+    pub(super) inbox: Receiver<Ask>,
+    pub(super) outlet: Outlet,
+    pub(super) timers: BinaryHeap<Reverse<(Instant, Timer)>>,
+    pub(super) tickets: HashMap<u64, oneshot::Sender<Vec<Result<TxId, Refusal>>>>,
+    pub(super) next_ticket: u64,
+}
+
+/// The time of this machine's clock.
+pub(super) fn now() -> Now {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    Now {
+        unix: TimestampMs(u64::try_from(since.as_millis()).unwrap_or(u64::MAX)),
+    }
+}
+
+impl Runner {
+    /// Runs until it is told to stop.
+    ///
+    /// # Errors
+    /// [`ConsensusError`] if the replica cannot go on: the disk failed.
+    pub(super) fn run(mut self, first: Vec<Effect>) -> Result<(), ConsensusError> {
+        self.carry_out(first)?;
+        loop {
+            while let Some(timer) = self.due() {
+                self.step(Input::Timer(timer))?;
+            }
+            let wait = self.timers.peek().map_or(LOOK_EVERY, |Reverse((at, _))| {
+                at.saturating_duration_since(Instant::now()).min(LOOK_EVERY)
+            });
+            match self.inbox.recv_timeout(wait) {
+                Ok(Ask::Stop) | Err(RecvTimeoutError::Disconnected) => return Ok(()),
+                Ok(ask) => self.take(ask)?,
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+        }
+    }
+
+    fn due(&mut self) -> Option<Timer> {
+        let Reverse((at, _)) = self.timers.peek()?;
+        if *at > Instant::now() {
+            return None;
+        }
+        self.timers.pop().map(|Reverse((_, timer))| timer)
+    }
+
+    fn take(&mut self, ask: Ask) -> Result<(), ConsensusError> {
+        match ask {
+            Ask::Input(input) => self.step(input),
+            Ask::Submit {
+                transactions,
+                answer,
+            } => {
+                let ticket = self.next_ticket;
+                self.next_ticket += 1;
+                self.tickets.insert(ticket, answer);
+                self.step(Input::Submitted {
+                    ticket,
+                    transactions,
+                })
+            }
+            Ask::Bodies { ids, answer } => {
+                let found = ids
+                    .iter()
+                    .filter_map(|id| self.replica.transaction(id).cloned());
+                let _ = answer.send(found.collect());
+                Ok(())
+            }
+            Ask::NextNonce { address, answer } => {
+                let _ = answer.try_send(self.replica.next_nonce(&address));
+                Ok(())
+            }
+            Ask::Stop => Ok(()),
+        }
+    }
+
+    fn step(&mut self, input: Input) -> Result<(), ConsensusError> {
+        let effects = self.replica.step(input, now(), &mut self.journal)?;
+        self.carry_out(effects)
+    }
+
+    fn carry_out(&mut self, effects: Vec<Effect>) -> Result<(), ConsensusError> {
+        for effect in effects {
+            match effect {
+                Effect::SetTimer(timer, after) => {
+                    self.timers.push(Reverse((Instant::now() + after, timer)));
+                }
+                Effect::Admitted { ticket, results } => {
+                    if let Some(answer) = self.tickets.remove(&ticket) {
+                        let _ = answer.send(results);
+                    }
+                }
+                Effect::MayVoteFrom(height) => {
+                    self.journal.promise_from(height)?;
+                    tracing::warn!(%height, "this wiped node has learnt what the others have, and votes from this height on");
+                }
+                other => self.outlet.carry_out(other),
+            }
+        }
+        let waiting = self.replica.mempool().len();
+        self.outlet
+            .shared
+            .mempool
+            .store(waiting, std::sync::atomic::Ordering::Relaxed);
+        Ok(())
+    }
+}
