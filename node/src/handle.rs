@@ -27,7 +27,9 @@ pub enum Refusal {
     #[error(transparent)]
     Inadmissible(#[from] ledger::state::Inadmissible),
     /// Another transaction with its nonce is waiting.
-    #[error("another transaction of this account with nonce {nonce} is waiting already, the next free nonce is {next}")]
+    #[error(
+        "another transaction of this account with nonce {nonce} is waiting already, the next free nonce is {next}"
+    )]
     NonceTaken {
         /// The nonce.
         nonce: Nonce,

@@ -1,5 +1,6 @@
 //! A Tintype node: the pure [`replica`], and around it the runtime that carries its effects out.
 
+pub mod config;
 pub mod event;
 pub mod handle;
 pub mod replica;

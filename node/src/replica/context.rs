@@ -134,7 +134,10 @@ pub struct Validator {
 
 impl From<&LedgerValidator> for Validator {
     fn from(validator: &LedgerValidator) -> Self {
-        Self { address: Address(validator.address), validator: *validator }
+        Self {
+            address: Address(validator.address),
+            validator: *validator,
+        }
     }
 }
 
@@ -168,7 +171,10 @@ impl ValidatorSet {
 
 impl From<&LedgerSet> for ValidatorSet {
     fn from(set: &LedgerSet) -> Self {
-        Self { set: set.clone(), validators: set.iter().map(Validator::from).collect() }
+        Self {
+            set: set.clone(),
+            validators: set.iter().map(Validator::from).collect(),
+        }
     }
 }
 
@@ -182,7 +188,10 @@ impl core::ValidatorSet<Chain> for ValidatorSet {
     }
 
     fn get_by_address(&self, address: &Address) -> Option<&Validator> {
-        let index = self.validators.binary_search_by_key(address, |v| v.address).ok()?;
+        let index = self
+            .validators
+            .binary_search_by_key(address, |v| v.address)
+            .ok()?;
         self.validators.get(index)
     }
 
@@ -234,7 +243,9 @@ impl From<LedgerVote> for Vote {
             },
             height: Height(vote.height),
             round: core::Round::new(vote.round.0),
-            value: vote.block.map_or(NilOrVal::Nil, |block| NilOrVal::Val(Value(block))),
+            value: vote
+                .block
+                .map_or(NilOrVal::Nil, |block| NilOrVal::Val(Value(block))),
             validator: Address(vote.validator),
         }
     }
@@ -312,7 +323,9 @@ impl From<BlockProposal> for Proposal {
             height: Height(proposal.height),
             round: core::Round::new(proposal.round.0),
             value: Value(proposal.block),
-            pol_round: proposal.proof_of_lock.map_or(core::Round::Nil, |r| core::Round::new(r.0)),
+            pol_round: proposal
+                .proof_of_lock
+                .map_or(core::Round::Nil, |r| core::Round::new(r.0)),
             proposer: Address(proposal.proposer),
         }
     }
@@ -372,7 +385,10 @@ pub fn to_ledger_certificate(certificate: &core::CommitCertificate<Chain>) -> Op
     let mut signatures: Vec<CommitSignature> = certificate
         .commit_signatures
         .iter()
-        .map(|s| CommitSignature { validator: s.address.0, signature: s.signature })
+        .map(|s| CommitSignature {
+            validator: s.address.0,
+            signature: s.signature,
+        })
         .collect();
     signatures.sort_by_key(|s| s.validator);
     signatures.dedup_by_key(|s| s.validator);
@@ -402,7 +418,10 @@ impl core::Context for Chain {
     type SigningScheme = Ed25519;
 
     /// Total and pure: the library asks it about rounds that nobody has verified, none included.
-    #[allow(clippy::indexing_slicing, reason = "a set is never empty, and the index is a remainder")]
+    #[allow(
+        clippy::indexing_slicing,
+        reason = "a set is never empty, and the index is a remainder"
+    )]
     fn select_proposer<'a>(
         &self,
         set: &'a ValidatorSet,
@@ -422,7 +441,13 @@ impl core::Context for Chain {
         pol_round: core::Round,
         proposer: Address,
     ) -> Proposal {
-        Proposal { height, round, value, pol_round, proposer }
+        Proposal {
+            height,
+            round,
+            value,
+            pol_round,
+            proposer,
+        }
     }
 
     fn new_prevote(
@@ -432,7 +457,13 @@ impl core::Context for Chain {
         value: NilOrVal<Value>,
         validator: Address,
     ) -> Vote {
-        Vote { kind: core::VoteType::Prevote, height, round, value, validator }
+        Vote {
+            kind: core::VoteType::Prevote,
+            height,
+            round,
+            value,
+            validator,
+        }
     }
 
     fn new_precommit(
@@ -442,6 +473,12 @@ impl core::Context for Chain {
         value: NilOrVal<Value>,
         validator: Address,
     ) -> Vote {
-        Vote { kind: core::VoteType::Precommit, height, round, value, validator }
+        Vote {
+            kind: core::VoteType::Precommit,
+            height,
+            round,
+            value,
+            validator,
+        }
     }
 }

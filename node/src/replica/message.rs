@@ -175,11 +175,17 @@ impl From<SignedProposal> for core::SignedProposal<ctx::Chain> {
 
 /// The library's signed vote as ours, unless its round is none.
 pub fn from_core_vote(vote: &core::SignedVote<ctx::Chain>) -> Option<SignedVote> {
-    Some(SignedVote { vote: vote.message.to_ledger()?, signature: vote.signature })
+    Some(SignedVote {
+        vote: vote.message.to_ledger()?,
+        signature: vote.signature,
+    })
 }
 
 /// The library's signed proposal as ours, unless its round is none.
 pub fn from_core_proposal(proposal: &core::SignedProposal<ctx::Chain>) -> Option<SignedProposal> {
     let signature = proposal.signature;
-    Some(SignedProposal { proposal: proposal.message.to_ledger()?, signature })
+    Some(SignedProposal {
+        proposal: proposal.message.to_ledger()?,
+        signature,
+    })
 }
