@@ -1,1 +1,85 @@
-//! The `tintype` command.
+//! The `tintype` command: thin commands over a node's HTTP API, and a launcher for testnets on one machine.
+//!
+//! A command parses, calls and prints. It knows of a node what the API says, and of a testnet what lies in its folder;
+//! there is no back door. See `commands` for one file a command, [`testnet`] for the launcher, [`output`] for all that
+//! is printed.
+
+pub mod api;
+pub mod args;
+pub mod bench;
+pub mod client;
+pub mod commands;
+pub mod context;
+pub mod evidence;
+pub mod failure;
+pub mod names;
+pub mod output;
+pub mod sender;
+pub mod table;
+pub mod testnet;
+
+use args::Cli;
+use clap::{Parser, error::ErrorKind};
+use failure::{Exit, Failure, Result};
+use output::Output;
+use std::{
+    process::ExitCode,
+    sync::{Arc, atomic::AtomicBool},
+};
+
+/// Runs the program with the arguments of this process.
+pub fn main() -> ExitCode {
+    let arguments: Vec<std::ffi::OsString> = std::env::args_os().collect();
+    let cli = match Cli::try_parse_from(&arguments) {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error, arguments.iter().any(|a| a == "--json")),
+    };
+    let context = cli.context();
+    let done = handle_signals(&cli).and_then(|()| commands::run(&context, cli.command));
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            context.out.failure(&failure);
+            ExitCode::from(failure.exit as u8)
+        }
+    }
+}
+
+/// Commands that hold nothing end at once when they are interrupted; those that do look after it themselves.
+fn handle_signals(cli: &Cli) -> Result {
+    if cli.command.handles_signals() {
+        return Ok(());
+    }
+    let always = Arc::new(AtomicBool::new(true));
+    let interrupted = i32::from(Exit::Interrupted as u8);
+    signal_hook::flag::register_conditional_shutdown(
+        signal_hook::consts::SIGINT,
+        interrupted,
+        always,
+    )
+    .map(|_| ())
+    .map_err(|e| Failure::failed("io", format!("signals cannot be handled: {e}")))
+}
+
+fn usage(error: &clap::Error, json: bool) -> ExitCode {
+    let out = Output::new(json);
+    let text = error.render().to_string();
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            out.text(&text);
+            ExitCode::SUCCESS
+        }
+        _ if json => {
+            let first = text.lines().next().unwrap_or_default();
+            let message = first.trim_start_matches("error: ").to_owned();
+            let failure =
+                Failure::usage(message).help("`tintype help` and `--help` say what there is");
+            out.failure(&failure);
+            ExitCode::from(Exit::Usage as u8)
+        }
+        _ => {
+            out.note(text.trim_end());
+            ExitCode::from(Exit::Usage as u8)
+        }
+    }
+}

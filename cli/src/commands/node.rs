@@ -1,0 +1,65 @@
+//! `tintype node`: runs a node until it is told to stop.
+
+use crate::{
+    context::Context,
+    failure::{Failure, Result},
+    testnet::lock,
+};
+use ::node::config::NodeDir;
+use clap::Args;
+use rustix::process::{Signal, getpid, kill_process, set_parent_process_death_signal};
+use std::path::PathBuf;
+
+/// `tintype node`.
+#[derive(Debug, Args)]
+pub struct NodeArgs {
+    /// Stop when the lock on FILE is freed: the launcher that started this node is gone
+    #[arg(long, value_name = "FILE", hide = true)]
+    pub until_lock_freed: Option<PathBuf>,
+}
+
+/// Runs the node in `--dir`.
+///
+/// # Errors
+/// If the folder is not a node's, or the node fails.
+pub fn run(context: &Context, args: &NodeArgs) -> Result {
+    let dir = NodeDir::new(&context.dir);
+    if !dir.config_file().is_file() {
+        let message = format!("{} is not the folder of a node", context.dir.display());
+        return Err(Failure::failed("not_a_node", message)
+            .help("`tintype init --dir DIR` makes one; `tintype node --dir DIR` runs it"));
+    }
+    // What can be wrong is said before anything is opened.
+    dir.config()?;
+    dir.key()?;
+    dir.genesis()?;
+    if let Some(file) = &args.until_lock_freed {
+        end_with_launcher(file.clone())?;
+    }
+    run_node(dir)
+}
+
+/// Runs the node. It returns when the node was told to stop by SIGTERM or SIGINT.
+fn run_node(dir: NodeDir) -> Result {
+    let level = dir.config()?.log_level;
+    let filter = tracing_subscriber::EnvFilter::try_new(&level)
+        .map_err(|e| Failure::failed("bad_config", format!("log_level {level:?}: {e}")))?;
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    ::node::runtime::run(dir).map_err(|e| Failure::failed("node_failed", e.to_string()))
+}
+
+/// Stops this process gracefully when the launcher ends, however it ends.
+fn end_with_launcher(file: PathBuf) -> Result {
+    // A paused process cannot notice anything: the kernel wakes it when its launcher dies.
+    let _ = set_parent_process_death_signal(Some(Signal::CONT));
+    let wait = move || {
+        if lock::wait_until_freed(&file).is_ok() {
+            let _ = kill_process(getpid(), Signal::TERM);
+        }
+    };
+    std::thread::Builder::new()
+        .name("lifeline".into())
+        .spawn(wait)
+        .map(|_| ())
+        .map_err(|e| Failure::failed("io", format!("the lifeline's thread cannot start: {e}")))
+}

@@ -1,0 +1,209 @@
+//! `tintype testnet add`: a new node, from an empty folder to one that follows the chain, and votes if asked to.
+
+use crate::{
+    api,
+    client::Client,
+    commands::{query::validators, tx::approve_by_all},
+    context::{Context, client_of},
+    failure::{Failure, Result},
+    output::Output,
+    sender::Options,
+    testnet::{Member, Testnet, create, launch, process::alive, status::Poller, view},
+};
+use clap::{Args, ValueEnum};
+use indicatif::{ProgressBar, ProgressStyle};
+use ledger::units::{Height, Power};
+use node::config::SyncMode;
+use std::time::{Duration, Instant};
+
+/// How long the newcomer may take to follow, if nothing else is said.
+const FOLLOW_LIMIT_S: u64 = 600;
+/// How long a change of validators may take to be in force: two blocks.
+const IN_FORCE_LIMIT: Duration = Duration::from_secs(60);
+const POLL: Duration = Duration::from_millis(100);
+const ANSWER_LIMIT: Duration = Duration::from_secs(2);
+
+/// `tintype testnet add`
+#[derive(Clone, Debug, Args)]
+pub struct AddArgs {
+    /// Its name [default: the next free node0, node1, ...]
+    pub name: Option<String>,
+    /// Make it a validator
+    #[arg(long)]
+    pub validator: bool,
+    /// How it catches up
+    #[arg(long, value_enum, default_value_t = Way::Auto)]
+    pub sync: Way,
+    /// Seconds it may take to follow the chain
+    #[arg(long, value_name = "S", default_value_t = FOLLOW_LIMIT_S)]
+    pub timeout: u64,
+}
+
+/// How a node catches up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Way {
+    /// By a snapshot where that is shorter
+    Auto,
+    /// By a snapshot
+    Snapshot,
+    /// By executing every block
+    Blocks,
+}
+
+impl From<Way> for SyncMode {
+    fn from(way: Way) -> Self {
+        match way {
+            Way::Auto => Self::Auto,
+            Way::Snapshot => Self::Snapshot,
+            Way::Blocks => Self::Blocks,
+        }
+    }
+}
+
+/// Adds a node.
+///
+/// # Errors
+/// If it does not start, does not follow the chain in time, or its vote is not approved.
+pub fn run(context: &Context, args: &AddArgs) -> Result {
+    let testnet = context.testnet()?;
+    let others: Vec<Client> = testnet.members()?.iter().filter_map(client_of).collect();
+    if others.is_empty() {
+        let message = format!(
+            "no node of {} runs: there is nobody to catch up with",
+            context.dir.display()
+        );
+        return Err(
+            Failure::new(crate::failure::Exit::Unreachable, "unreachable", message)
+                .help("`tintype testnet` starts them"),
+        );
+    }
+    let member = create::add_node(&testnet, args.name.as_deref(), args.sync.into())?;
+    let lifeline = launch::lifeline(&testnet)?;
+    launch::start(
+        &testnet,
+        std::slice::from_ref(&member),
+        lifeline.as_ref(),
+        &|| false,
+    )?;
+    let limit = Duration::from_secs(args.timeout);
+    follow(context.out, &member, &others, limit)?;
+    if args.validator {
+        vote(context, &testnet, &member, &others)?;
+    }
+    let status = Poller::new(&testnet)?.poll()?;
+    let node = status.nodes.iter().find(|node| node.name == member.name);
+    context.out.result(&node, || view::render(&status));
+    Ok(())
+}
+
+/// Waits until the newcomer follows: it says so, and is at most a block behind.
+fn follow(out: Output, member: &Member, others: &[Client], limit: Duration) -> Result {
+    let bar = progress_bar(out);
+    let deadline = Instant::now() + limit;
+    let name = &member.name;
+    while Instant::now() < deadline {
+        let client = alive(member).map(|info| Client::new(name, &info.http));
+        let Some(client) = client else {
+            bar.finish_and_clear();
+            let message = format!("{name} ended while it caught up");
+            return Err(Failure::failed("node_ended", message)
+                .help(format!("`tintype testnet logs {name}` shows its log")));
+        };
+        if let Ok(status) = client.status(ANSWER_LIMIT) {
+            let highest = others
+                .iter()
+                .filter_map(|other| other.status(ANSWER_LIMIT).ok())
+                .map(|other| other.height)
+                .max();
+            show(&bar, &status, highest);
+            if status.ready && highest.is_some_and(|highest| status.height.next() >= highest) {
+                bar.finish_and_clear();
+                return Ok(());
+            }
+        }
+        std::thread::sleep(POLL);
+    }
+    bar.finish_and_clear();
+    let message = format!(
+        "{name} does not follow the chain after {} s",
+        limit.as_secs()
+    );
+    Err(Failure::failed("timeout", message).help(format!(
+        "it goes on trying: see `tintype testnet status` and `tintype testnet logs {name}`"
+    )))
+}
+
+fn progress_bar(out: Output) -> ProgressBar {
+    if !out.has_progress() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new(0);
+    let template = "{msg} [{bar:30}] {bytes}/{total_bytes} {bytes_per_sec} {eta}";
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style);
+    }
+    bar
+}
+
+fn show(bar: &ProgressBar, status: &api::Status, highest: Option<Height>) {
+    match &status.sync {
+        Some(sync) => {
+            bar.set_length(sync.bytes_total);
+            bar.set_position(sync.bytes_done);
+            bar.set_message(format!(
+                "{}: {} to height {}, {}/{} chunks from {} peers",
+                status.name,
+                sync.mode,
+                sync.height,
+                sync.chunks_done,
+                sync.chunks_total,
+                sync.peers
+            ));
+        }
+        None => {
+            let goal = highest.map_or_else(|| "?".into(), |h| h.to_string());
+            bar.set_message(format!(
+                "{}: height {} of {goal}",
+                status.name, status.height
+            ));
+        }
+    }
+    bar.tick();
+}
+
+/// Makes the newcomer a validator: approved by those of this testnet, and waited for until it votes.
+fn vote(context: &Context, testnet: &Testnet, member: &Member, others: &[Client]) -> Result {
+    let key = member.dir.key()?.public_key();
+    let client = others
+        .first()
+        .ok_or_else(|| crate::testnet::not_running("every other node"))?;
+    let in_force = validators(client, None)?.validators;
+    let power = in_force.iter().map(|v| v.power).min().unwrap_or(Power(1));
+    let options = Options {
+        nonce: None,
+        valid_for: 100,
+        wait: Some(Duration::from_secs(30)),
+    };
+    approve_by_all(context, client, (key, power), options)?;
+    let deadline = Instant::now() + IN_FORCE_LIMIT;
+    while Instant::now() < deadline {
+        if validators(client, None)?
+            .validators
+            .iter()
+            .any(|v| v.public_key == key)
+        {
+            return Ok(());
+        }
+        std::thread::sleep(POLL);
+    }
+    let running = testnet
+        .members()?
+        .iter()
+        .filter(|m| alive(m).is_some())
+        .count();
+    let message = format!(
+        "{} is approved, but does not vote yet; {running} nodes run",
+        member.name
+    );
+    Err(Failure::failed("timeout", message).help("`tintype query validators` shows who votes"))
+}

@@ -1,0 +1,212 @@
+//! `tintype testnet [up]`: makes the testnet if need be, starts every node, and shows them.
+
+use crate::{
+    context::Context,
+    failure::{Failure, Result},
+    testnet::{
+        Member, Testnet,
+        create::{self, Plan},
+        launch,
+        lock::LauncherLock,
+        ports, process,
+        status::{Poller, TestnetStatus},
+        view, wiring,
+    },
+};
+use clap::Args;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+/// How long the first block may take.
+const FIRST_BLOCK_LIMIT: Duration = Duration::from_secs(60);
+/// How long nodes whose launcher died may take to notice.
+const ORPHANS_LIMIT: Duration = Duration::from_secs(20);
+
+/// `tintype testnet [up]`
+#[derive(Clone, Copy, Debug, Default, Args)]
+pub struct UpArgs {
+    /// Validators of a new testnet [default: 4]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=100))]
+    pub validators: Option<u16>,
+    /// Blocks from one snapshot to the next, in a new testnet [default: 100]
+    #[arg(long, value_name = "BLOCKS", value_parser = clap::value_parser!(u64).range(1..))]
+    pub snapshot_interval: Option<u64>,
+    /// Listen on this port and those after it, two a node [default: free ones from 26000]
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1024..))]
+    pub base_port: Option<u16>,
+    /// Remove the nodes and the genesis that are there, and make a new chain
+    #[arg(long)]
+    pub fresh: bool,
+    /// Return when the first block is final, and leave the nodes running
+    #[arg(long)]
+    pub detach: bool,
+}
+
+/// Whether the launcher was asked to end.
+#[derive(Clone, Debug)]
+struct Interrupts(Arc<AtomicBool>);
+
+impl Interrupts {
+    fn listen() -> Result<Self> {
+        let asked = Arc::new(AtomicBool::new(false));
+        for signal in [SIGINT, SIGTERM, SIGHUP] {
+            signal_hook::flag::register(signal, Arc::clone(&asked))
+                .map_err(|e| Failure::failed("io", format!("signals cannot be handled: {e}")))?;
+        }
+        Ok(Self(asked))
+    }
+
+    fn came(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Forgets what came, to notice the next.
+    fn forget(&self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
+}
+
+/// Starts the testnet.
+///
+/// # Errors
+/// If the folder is another's, a launcher runs there already, a port asked for is taken, or a node does not start.
+pub fn run(context: &Context, args: &UpArgs) -> Result {
+    create::make_dir(&context.dir)?;
+    let testnet = Testnet::at(&context.dir);
+    let interrupts = Interrupts::listen()?;
+    let foreign = testnet.foreign_entries()?;
+    if !foreign.is_empty() && !testnet.genesis_file().exists() && testnet.members()?.is_empty() {
+        // Before a lock file is written into somebody else's folder.
+        create::ensure(&testnet, &Plan::default())?;
+    }
+    let lock = LauncherLock::take(&testnet)?;
+    end_orphans(&testnet)?;
+    let plan = Plan {
+        validators: args.validators.map(usize::from),
+        snapshot_interval: args.snapshot_interval,
+        base_port: args.base_port,
+    };
+    if args.fresh {
+        testnet.wipe()?;
+    }
+    let made = create::ensure(&testnet, &plan)?;
+    let members = testnet.members()?;
+    if let (Some(base), false) = (args.base_port, made) {
+        for (member, pair) in members.iter().zip(ports::require(members.len(), base)?) {
+            wiring::set_ports(member, pair)?;
+        }
+    }
+    if !context.out.is_json() {
+        let verb = if made { "made" } else { "carrying on" };
+        let genesis = testnet.genesis()?;
+        context.out.note(&format!(
+            "{verb} chain {} ({:.12}) in {}",
+            genesis.chain_name,
+            genesis.chain_id(),
+            testnet.dir().display()
+        ));
+    }
+    let lifeline = (!args.detach).then(|| testnet.lock_file());
+    let is_interrupted = || interrupts.came();
+    let (mut children, _) = launch::start(&testnet, &members, lifeline.as_ref(), &is_interrupted)?;
+    let mut poller = Poller::new(&testnet)?;
+    let shown = if args.detach {
+        first_block(&mut poller, &is_interrupted).map(|status| {
+            context.out.result(&status, || view::render(&status));
+        })
+    } else {
+        let footer = "Ctrl-C stops all nodes; other commands work in another terminal";
+        let is_over = || {
+            children.reap();
+            is_interrupted()
+        };
+        view::watch(context.out, &mut poller, footer, is_over)
+    };
+    if args.detach && shown.is_ok() {
+        drop(lock);
+        return Ok(());
+    }
+    stop(context, &testnet, &members, &interrupts);
+    children.reap();
+    drop(lock);
+    shown
+}
+
+fn stop(context: &Context, testnet: &Testnet, started: &[Member], interrupts: &Interrupts) {
+    if !context.out.is_json() {
+        context
+            .out
+            .note("stopping all nodes; once more Ctrl-C kills them");
+    }
+    interrupts.forget();
+    // Also those that were added from another terminal.
+    let members = testnet.members().unwrap_or_else(|_| started.to_vec());
+    process::stop_all(&members, &|| interrupts.came());
+}
+
+/// Waits until a block is final.
+fn first_block(poller: &mut Poller, is_interrupted: &dyn Fn() -> bool) -> Result<TestnetStatus> {
+    let deadline = Instant::now() + FIRST_BLOCK_LIMIT;
+    loop {
+        let status = poller.poll()?;
+        let is_final = |height: Option<ledger::units::Height>| height.is_some_and(|h| h.0 > 0);
+        if status.nodes.iter().any(|node| is_final(node.height)) {
+            return Ok(status);
+        }
+        if is_interrupted() {
+            return Err(process::interrupted());
+        }
+        if Instant::now() > deadline {
+            let message = format!(
+                "no block was final within {} s",
+                FIRST_BLOCK_LIMIT.as_secs()
+            );
+            return Err(Failure::failed("timeout", message)
+                .help("`tintype testnet logs node0` shows a node's log")
+                .with_found(&status));
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Nodes that run although the lock was free: those whose launcher died are about to end, and are waited for. Others
+/// were left running by `--detach`.
+fn end_orphans(testnet: &Testnet) -> Result {
+    let deadline = Instant::now() + ORPHANS_LIMIT;
+    loop {
+        let members = testnet.members()?;
+        let running: Vec<&Member> = members
+            .iter()
+            .filter(|m| process::alive(m).is_some())
+            .collect();
+        if running.is_empty() {
+            return Ok(());
+        }
+        let detached = running
+            .iter()
+            .any(|m| process::alive(m).is_some_and(|info| !process::has_lifeline(&info)));
+        if detached {
+            let message = format!("the testnet in {} runs already", testnet.dir().display());
+            return Err(Failure::failed("already_running", message).help(
+                "`tintype testnet status --watch` shows it, `tintype testnet down` stops it",
+            ));
+        }
+        if Instant::now() > deadline {
+            let orphans: Vec<Member> = running.into_iter().cloned().collect();
+            process::stop_all(&orphans, &|| false);
+            return Ok(());
+        }
+        for member in running {
+            if process::life(member) == process::Life::Paused {
+                process::signal(member, rustix::process::Signal::CONT)?;
+            }
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}

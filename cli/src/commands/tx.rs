@@ -1,0 +1,321 @@
+//! `tintype tx`: transactions, signed here and sent through a node.
+
+use super::query::validators;
+use crate::{
+    api::{TransactionAnswer, TransactionState},
+    client::Client,
+    context::Context,
+    failure::{Failure, Result},
+    names::Names,
+    sender::{Options, Sender},
+    table::{fields, grouped},
+};
+use clap::{Args, Subcommand};
+use ledger::{
+    keys::{PublicKey, SecretKey},
+    transaction::{Operation, Proposal},
+    units::{Amount, Nonce, Power, Version},
+};
+use node::config::read_key;
+use std::{path::PathBuf, time::Duration};
+
+/// Who signs if nothing is said.
+const DEFAULT_SENDER: &str = "alice";
+
+/// `tintype tx ...`
+#[derive(Debug, Args)]
+pub struct TxArgs {
+    /// Who signs: the name of a key [default: alice; for `transfer`, FROM]
+    #[arg(long, global = true, value_name = "NAME")]
+    pub from: Option<String>,
+    /// Sign with the key in this file instead
+    #[arg(long, global = true, value_name = "FILE", conflicts_with = "from")]
+    pub key: Option<PathBuf>,
+    /// Return as soon as a node has taken it
+    #[arg(long, global = true)]
+    pub no_wait: bool,
+    /// Seconds to wait for a block
+    #[arg(long, global = true, value_name = "S", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=86400))]
+    pub timeout: u64,
+    /// Use this nonce, and never another [default: the account's next]
+    #[arg(long, global = true, value_name = "N")]
+    pub nonce: Option<u64>,
+    /// For how many blocks it stays valid
+    #[arg(long, global = true, value_name = "BLOCKS", default_value_t = 100)]
+    pub valid_for: u64,
+    /// What to do.
+    #[command(subcommand)]
+    pub what: What,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum What {
+    /// Move an amount from one account to another
+    Transfer {
+        /// Who pays: the name of a key
+        from: String,
+        /// Who receives: a name or an address
+        to: String,
+        /// How much
+        amount: u64,
+    },
+    /// Write a record
+    Put {
+        /// The space
+        space: String,
+        /// The record's key
+        key: String,
+        /// Its new value
+        value: String,
+        /// Only if this is its version now; 0: only if it is absent
+        #[arg(long, value_name = "N")]
+        if_version: Option<u64>,
+    },
+    /// Remove a record
+    Delete {
+        /// The space
+        space: String,
+        /// The record's key
+        key: String,
+        /// Only if this is its version now
+        #[arg(long, value_name = "N")]
+        if_version: Option<u64>,
+    },
+    /// Make a space, or say who writes in it
+    #[command(subcommand)]
+    Space(SpaceCommand),
+    /// Approve a change of the validators, with every validator key of this testnet unless --from names one
+    #[command(subcommand)]
+    Validator(ValidatorCommand),
+}
+
+/// Spaces.
+#[derive(Debug, Subcommand)]
+pub enum SpaceCommand {
+    /// Make a space; the sender owns it
+    Create {
+        /// Its name
+        space: String,
+        /// Who may write besides the owner
+        #[arg(long = "writer", value_name = "NAME")]
+        writers: Vec<String>,
+    },
+    /// Replace a space's writers
+    Writers {
+        /// Its name
+        space: String,
+        /// Who may write besides the owner
+        #[arg(long = "writer", value_name = "NAME")]
+        writers: Vec<String>,
+    },
+}
+
+/// Validators.
+#[derive(Debug, Subcommand)]
+pub enum ValidatorCommand {
+    /// Add a validator, or change its power
+    Add {
+        /// A node's name or a public key
+        validator: String,
+        /// Its power
+        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+        power: u64,
+    },
+    /// Remove a validator
+    Remove {
+        /// A node's name or a public key
+        validator: String,
+    },
+}
+
+impl TxArgs {
+    fn options(&self) -> Options {
+        Options {
+            nonce: self.nonce.map(Nonce),
+            valid_for: self.valid_for,
+            wait: (!self.no_wait).then(|| Duration::from_secs(self.timeout)),
+        }
+    }
+}
+
+/// Signs, sends and waits.
+///
+/// # Errors
+/// Exit code 3 with the reason for what the ledger refuses.
+pub fn run(context: &Context, args: &TxArgs) -> Result {
+    let names = Names::of(&context.dir);
+    if let What::Validator(command) = &args.what {
+        return change_validator(context, args, &names, command);
+    }
+    let operation = operation(&names, &args.what)?;
+    let key = signer(args, &names)?;
+    let client = context.client()?;
+    let answer = Sender::new(&client)?.send(&key, &[operation], args.options())?;
+    context.out.result(&answer, || text(&answer));
+    Ok(())
+}
+
+fn signer(args: &TxArgs, names: &Names) -> Result<SecretKey> {
+    if let Some(file) = &args.key {
+        return Ok(read_key(file)?);
+    }
+    match (&args.what, &args.from) {
+        (What::Transfer { from, .. }, Some(other)) if from != other => Err(Failure::usage(
+            format!("the transfer is from {from:?}, --from says {other:?}"),
+        )),
+        (What::Transfer { from, .. }, _) => names.secret(from),
+        (_, from) => names.secret(from.as_deref().unwrap_or(DEFAULT_SENDER)),
+    }
+}
+
+fn operation(names: &Names, what: &What) -> Result<Operation> {
+    let addresses = |list: &[String]| {
+        list.iter()
+            .map(|name| names.address(name))
+            .collect::<Result<Vec<_>>>()
+    };
+    Ok(match what {
+        What::Transfer { to, amount, .. } => Operation::Transfer {
+            to: names.address(to)?,
+            amount: Amount(*amount),
+        },
+        What::Put {
+            space,
+            key,
+            value,
+            if_version,
+        } => Operation::Put {
+            space: space.clone(),
+            key: key.clone().into_bytes(),
+            value: value.clone().into_bytes(),
+            expected: if_version.map(Version),
+        },
+        What::Delete {
+            space,
+            key,
+            if_version,
+        } => Operation::Delete {
+            space: space.clone(),
+            key: key.clone().into_bytes(),
+            expected: if_version.map(Version),
+        },
+        What::Space(SpaceCommand::Create { space, writers }) => Operation::CreateSpace {
+            space: space.clone(),
+            writers: addresses(writers)?,
+        },
+        What::Space(SpaceCommand::Writers { space, writers }) => Operation::SetWriters {
+            space: space.clone(),
+            writers: addresses(writers)?,
+        },
+        What::Validator(command) => {
+            let (public_key, power) = change(names, command)?;
+            Operation::Approve {
+                proposal: Proposal::Validator { public_key, power },
+            }
+        }
+    })
+}
+
+fn change(names: &Names, command: &ValidatorCommand) -> Result<(PublicKey, Power)> {
+    match command {
+        ValidatorCommand::Add { validator, power } => {
+            Ok((names.public_key(validator)?, Power(*power)))
+        }
+        ValidatorCommand::Remove { validator } => Ok((names.public_key(validator)?, Power(0))),
+    }
+}
+
+fn change_validator(
+    context: &Context,
+    args: &TxArgs,
+    names: &Names,
+    command: &ValidatorCommand,
+) -> Result {
+    let (public_key, power) = change(names, command)?;
+    let client = context.client()?;
+    let answer = if args.from.is_some() || args.key.is_some() {
+        let operation = Operation::Approve {
+            proposal: Proposal::Validator { public_key, power },
+        };
+        Sender::new(&client)?.send(&signer(args, names)?, &[operation], args.options())?
+    } else {
+        approve_by_all(context, &client, (public_key, power), args.options())?
+    };
+    context.out.result(&answer, || text(&answer));
+    Ok(())
+}
+
+/// Approves a change of the validators with every validator key that lies in this testnet's folder, until it is made:
+/// more than 2/3 of the power are enough. Gives the last approval's answer.
+///
+/// # Errors
+/// `no_validator_key` if there is none here, and what the ledger refuses.
+pub fn approve_by_all(
+    context: &Context,
+    client: &Client,
+    (public_key, power): (PublicKey, Power),
+    options: Options,
+) -> Result<TransactionAnswer> {
+    let sender = Sender::new(client)?;
+    let in_force = validators(client, None)?.validators;
+    let total: u128 = in_force.iter().map(|v| u128::from(v.power.0)).sum();
+    let operation = Operation::Approve {
+        proposal: Proposal::Validator { public_key, power },
+    };
+    let mut approved = 0;
+    let mut last = None;
+    for member in context.testnet()?.members()? {
+        let key = member.dir.key()?;
+        let address = key.address();
+        let Some(validator) = in_force.iter().find(|v| v.address == address) else {
+            continue;
+        };
+        match sender.send(&key, std::slice::from_ref(&operation), options) {
+            Ok(answer) => last = Some(answer),
+            Err(failure) if failure.code == "already_approved" => {}
+            Err(failure) => return Err(failure),
+        }
+        approved += u128::from(validator.power.0);
+        if approved * 3 > total * 2 {
+            break;
+        }
+    }
+    if approved * 3 <= total * 2 {
+        let message = format!("the validator keys here hold {approved} of {total} voting power");
+        return Err(Failure::failed("no_validator_key", message)
+            .help("more than 2/3 must approve: run this where the other keys are as well"));
+    }
+    last.ok_or_else(|| {
+        Failure::failed(
+            "already_approved",
+            "every validator here has approved it already",
+        )
+    })
+}
+
+/// What became of a transaction, for people.
+pub fn text(answer: &TransactionAnswer) -> String {
+    let status = match answer.status {
+        TransactionState::Committed => "committed".to_owned(),
+        TransactionState::Pending => "pending".to_owned(),
+        TransactionState::Failed => {
+            format!(
+                "failed: {}: {}",
+                answer.code.as_deref().unwrap_or("?"),
+                answer.message
+            )
+        }
+    };
+    let mut pairs = vec![("status", status)];
+    pairs.extend(answer.id.map(|id| ("id", id.to_string())));
+    pairs.extend(answer.height.map(|h| ("height", grouped(h.0))));
+    pairs.extend(answer.block_hash.map(|hash| ("block", hash.to_string())));
+    pairs.extend(
+        answer
+            .state_root
+            .map(|root| ("state root", root.to_string())),
+    );
+    pairs.extend(answer.elapsed_ms.map(|ms| ("took", format!("{ms} ms"))));
+    fields(&pairs)
+}

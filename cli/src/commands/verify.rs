@@ -1,0 +1,226 @@
+//! `tintype verify`: do the nodes agree, is a ledger whole.
+
+use crate::{
+    api,
+    client::Client,
+    context::Context,
+    failure::{Exit, Failure, Result},
+    table::{fields, or_dash, table},
+    testnet::status::agreed,
+};
+use ::node::config::NodeDir;
+use clap::Subcommand;
+use ledger::{hash::StateRoot, units::Height};
+use serde::Serialize;
+use std::path::Path;
+
+/// `tintype verify ...`
+#[derive(Debug, Subcommand)]
+pub enum VerifyCommand {
+    /// Compare the state roots of all nodes at one height
+    Roots {
+        /// The height [default: the highest that all have]
+        #[arg(long, value_name = "H")]
+        height: Option<u64>,
+    },
+    /// Walk a node's block log and check every hash, signature, certificate and root
+    Ledger {
+        /// A node's name or folder
+        ledger: String,
+    },
+}
+
+/// The roots of all nodes at one height.
+#[derive(Clone, Debug, Serialize)]
+pub struct Roots {
+    /// The height.
+    pub height: Height,
+    /// Whether they agree.
+    pub agree: bool,
+    /// The root, if they do.
+    pub root: Option<StateRoot>,
+    /// Each node's.
+    pub nodes: Vec<NodeRoot>,
+}
+
+/// A node's root.
+#[derive(Clone, Debug, Serialize)]
+pub struct NodeRoot {
+    /// The node.
+    pub name: String,
+    /// Its root; none if it no longer or not yet has the height.
+    pub root: Option<StateRoot>,
+    /// Why there is none.
+    pub why: Option<String>,
+}
+
+/// What was found in a ledger.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct LedgerReport {
+    /// Blocks checked.
+    pub blocks: u64,
+    /// The first height.
+    pub from: u64,
+    /// The last height.
+    pub to: u64,
+    /// Whether all is as it should be.
+    pub ok: bool,
+    /// The first fault, with its place.
+    pub error: Option<String>,
+}
+
+/// Does what was typed.
+///
+/// # Errors
+/// Exit code 4 if nodes differ or a ledger has a fault.
+pub fn run(context: &Context, command: &VerifyCommand) -> Result {
+    match command {
+        VerifyCommand::Roots { height } => verify_roots(context, height.map(Height)),
+        VerifyCommand::Ledger { ledger } => verify_ledger(context, ledger),
+    }
+}
+
+fn verify_roots(context: &Context, height: Option<Height>) -> Result {
+    let roots = compare(&context.clients()?, height)?;
+    if !roots.agree {
+        let message = format!("the nodes differ at height {}", roots.height);
+        if !context.out.is_json() {
+            context.out.text(&text(&roots));
+        }
+        return Err(Failure::new(Exit::Disagreement, "roots_differ", message)
+            .help("`tintype testnet status` shows alarms; `tintype verify ledger NAME` finds the fault")
+            .with_found(&roots));
+    }
+    context.out.result(&roots, || text(&roots));
+    Ok(())
+}
+
+fn text(roots: &Roots) -> String {
+    let rows: Vec<Vec<String>> = roots
+        .nodes
+        .iter()
+        .map(|n| {
+            vec![
+                n.name.clone(),
+                n.root
+                    .map_or_else(|| or_dash(n.why.clone()), |r| r.to_string()),
+            ]
+        })
+        .collect();
+    let word = if roots.agree {
+        "all agree"
+    } else {
+        "THEY DIFFER"
+    };
+    format!(
+        "height {}: {word}\n{}",
+        roots.height,
+        table(&["NODE", "STATE-ROOT"], &rows)
+    )
+}
+
+/// Asks every node for its root at one height, the highest that all have if none is given. Nodes that do not answer at
+/// all are passed over; that one answers is needed.
+///
+/// # Errors
+/// Exit code 5 if no node answers, 3 if none has the height.
+pub fn compare(clients: &[Client], height: Option<Height>) -> Result<Roots> {
+    let limit = std::time::Duration::from_secs(3);
+    let mut answering = Vec::new();
+    let mut last = None;
+    for client in clients {
+        match client.status(limit) {
+            Ok(status) => answering.push((client, status)),
+            Err(failure) => last = Some(failure),
+        }
+    }
+    let following = answering
+        .iter()
+        .filter(|(_, status)| status.ready || status.sync.is_none());
+    let common = following.map(|(_, status)| status.height).min();
+    let Some(height) = height.or(common) else {
+        let nobody = Failure::new(Exit::Unreachable, "unreachable", "no node answers");
+        return Err(last.unwrap_or(nobody));
+    };
+    let mut nodes = Vec::new();
+    for (client, _) in &answering {
+        let name = client.name().to_owned();
+        nodes.push(
+            match client.get::<api::Root>(&format!("/v1/roots/{height}")) {
+                Ok(answer) => NodeRoot {
+                    name,
+                    root: Some(answer.root),
+                    why: None,
+                },
+                Err(failure) => NodeRoot {
+                    name,
+                    root: None,
+                    why: Some(failure.message),
+                },
+            },
+        );
+    }
+    let known: Vec<StateRoot> = nodes.iter().filter_map(|n| n.root).collect();
+    if known.is_empty() {
+        let why = nodes.iter().find_map(|n| n.why.clone()).unwrap_or_default();
+        return Err(Failure::not_found(format!(
+            "no node has the root of height {height}: {why}"
+        )));
+    }
+    let root = agreed(&known);
+    Ok(Roots {
+        height,
+        agree: root.is_some(),
+        root,
+        nodes,
+    })
+}
+
+fn verify_ledger(context: &Context, text: &str) -> Result {
+    let dir = if Path::new(text).join("tintype.toml").is_file() {
+        NodeDir::new(text)
+    } else {
+        context.testnet()?.member(text)?.dir
+    };
+    let bar = if context.out.has_progress() {
+        indicatif::ProgressBar::new(0)
+    } else {
+        indicatif::ProgressBar::hidden()
+    };
+    let progress = |done: u64, total: u64| {
+        bar.set_length(total);
+        bar.set_position(done);
+    };
+    let report = walk(&dir, &progress);
+    bar.finish_and_clear();
+    let report = report?;
+    if let Some(error) = &report.error {
+        return Err(
+            Failure::new(Exit::Disagreement, "ledger_fault", error.clone())
+                .help("the node fetches what is missing when its ledger folder is moved away")
+                .with_found(&report),
+        );
+    }
+    context.out.result(&report, || {
+        fields(&[
+            ("blocks", report.blocks.to_string()),
+            ("heights", format!("{} to {}", report.from, report.to)),
+            (
+                "result",
+                "every hash, signature, certificate and root holds".into(),
+            ),
+        ])
+    });
+    Ok(())
+}
+
+/// SEAM: the one call into the node's verification. `node::verify_ledger(dir, progress)` goes here, its result made a
+/// [`LedgerReport`]; a fault goes into `error`, with its place.
+fn walk(dir: &NodeDir, progress: &dyn Fn(u64, u64)) -> Result<LedgerReport> {
+    progress(0, 0);
+    let message = format!(
+        "{}: the verification is not connected yet",
+        dir.ledger().display()
+    );
+    Err(Failure::failed("not_in_this_version", message))
+}

@@ -1,0 +1,70 @@
+//! Starting nodes, alone or all together.
+
+use super::{Member, Testnet, lock, process, wiring};
+use crate::failure::Result;
+use node::config::RunInfo;
+use std::{path::PathBuf, process::Child};
+
+/// Nodes that were started by this process.
+#[derive(Debug, Default)]
+pub struct Children {
+    children: Vec<Child>,
+}
+
+impl Children {
+    /// Notices those that ended, so that the kernel can forget them.
+    pub fn reap(&mut self) {
+        self.children
+            .retain_mut(|child| !matches!(child.try_wait(), Ok(Some(_))));
+    }
+}
+
+/// Starts nodes that do not run, and waits until all have bound their ports. If one fails to, the others of this call
+/// are stopped again.
+///
+/// # Errors
+/// The first failure.
+pub fn start(
+    testnet: &Testnet,
+    members: &[Member],
+    lifeline: Option<&PathBuf>,
+    is_interrupted: &dyn Fn() -> bool,
+) -> Result<(Children, Vec<RunInfo>)> {
+    for member in members {
+        wiring::ensure_free_ports(testnet, member)?;
+    }
+    wiring::rewire(testnet)?;
+    let mut children = Children::default();
+    let started = members.iter().try_for_each(|member| {
+        children
+            .children
+            .push(process::spawn(member, lifeline.map(PathBuf::as_path))?);
+        Ok(())
+    });
+    let running = started.and_then(|()| {
+        let pairs = members.iter().zip(&mut children.children);
+        pairs
+            .map(|(member, child)| process::wait_started(member, child, is_interrupted))
+            .collect::<Result<Vec<RunInfo>>>()
+    });
+    match running {
+        Ok(infos) => Ok((children, infos)),
+        Err(failure) => {
+            process::stop_all(members, &|| false);
+            // Those that had not yet said where they are.
+            for child in &mut children.children {
+                let _ = child.kill();
+                let _ = child.wait();
+            }
+            Err(failure)
+        }
+    }
+}
+
+/// The lifeline that a node needs which is started from another terminal: none unless a launcher runs in the foreground.
+///
+/// # Errors
+/// If the lock cannot be looked at.
+pub fn lifeline(testnet: &Testnet) -> Result<Option<PathBuf>> {
+    Ok(lock::holder(testnet)?.map(|_| testnet.lock_file()))
+}

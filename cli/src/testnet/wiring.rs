@@ -1,0 +1,131 @@
+//! Who listens where, and who dials whom: the network part of the nodes' configurations.
+
+use super::{Member, Testnet, ports::Ports};
+use crate::failure::{Failure, Result};
+use ledger::keys::PublicKey;
+use node::config::Config;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{Ipv4Addr, SocketAddr},
+};
+
+/// The peer id of a node's key, as libp2p writes it: the base58 of the key's protobuf in an identity multihash.
+pub fn peer_id(key: &PublicKey) -> String {
+    // Identity multihash of 36 bytes; field 1 (the type) is Ed25519; field 2 has the 32 bytes of the key.
+    let mut bytes = vec![0x00, 0x24, 0x08, 0x01, 0x12, 0x20];
+    bytes.extend_from_slice(key.as_bytes());
+    bs58::encode(bytes).into_string()
+}
+
+/// The multiaddress at which a node is dialled.
+fn address(port: u16, key: &PublicKey) -> String {
+    format!("/ip4/127.0.0.1/tcp/{port}/p2p/{}", peer_id(key))
+}
+
+/// The port of a TCP multiaddress.
+pub fn tcp_port(multiaddr: &str) -> Option<u16> {
+    let (_, rest) = multiaddr.split_once("/tcp/")?;
+    rest.split('/').next()?.parse().ok()
+}
+
+/// The ports that a configuration names.
+pub fn configured_ports(config: &Config) -> Option<Ports> {
+    let p2p = config.p2p.listen.iter().find_map(|a| tcp_port(a))?;
+    let http = config.http.address.port();
+    (p2p != 0 && http != 0).then_some(Ports { p2p, http })
+}
+
+/// Every port that some node of the testnet has in its configuration.
+///
+/// # Errors
+/// If a configuration cannot be read.
+pub fn reserved(testnet: &Testnet) -> Result<BTreeSet<u16>> {
+    let mut ports = BTreeSet::new();
+    for member in testnet.members()? {
+        if let Some(pair) = configured_ports(&member.dir.config()?) {
+            ports.extend([pair.p2p, pair.http]);
+        }
+    }
+    Ok(ports)
+}
+
+/// Gives a node its ports.
+///
+/// # Errors
+/// If its configuration cannot be read or written.
+pub fn set_ports(member: &Member, ports: Ports) -> Result {
+    let mut config = member.dir.config()?;
+    config.p2p.listen = vec![format!("/ip4/127.0.0.1/tcp/{}", ports.p2p)];
+    config.http.address = SocketAddr::from((Ipv4Addr::LOCALHOST, ports.http));
+    Ok(member.dir.write_config(&config)?)
+}
+
+/// Writes into every node's configuration where all the others listen. Peers outside the testnet stay listed.
+///
+/// # Errors
+/// If a configuration or key cannot be read, or a configuration not written.
+pub fn rewire(testnet: &Testnet) -> Result {
+    let mut known = BTreeMap::new();
+    let mut configs = Vec::new();
+    for member in testnet.members()? {
+        let config = member.dir.config()?;
+        let key = member.dir.key()?.public_key();
+        if let Some(ports) = configured_ports(&config) {
+            known.insert(
+                member.name.clone(),
+                (peer_id(&key), address(ports.p2p, &key)),
+            );
+        }
+        configs.push((member, config));
+    }
+    for (member, mut config) in configs {
+        let is_inside = |peer: &String| known.values().any(|(id, _)| peer.ends_with(id.as_str()));
+        let mut peers: Vec<String> = config
+            .p2p
+            .peers
+            .iter()
+            .filter(|p| !is_inside(p))
+            .cloned()
+            .collect();
+        let others = known.iter().filter(|(name, _)| **name != member.name);
+        peers.extend(others.map(|(_, (_, address))| address.clone()));
+        if peers != config.p2p.peers {
+            config.p2p.peers = peers;
+            member.dir.write_config(&config)?;
+        }
+    }
+    Ok(())
+}
+
+/// Makes sure that the ports of a node that is about to start are free: others are chosen if they are not.
+///
+/// # Errors
+/// If no ports are free or a configuration cannot be written.
+pub fn ensure_free_ports(testnet: &Testnet, member: &Member) -> Result {
+    if configured_ports(&member.dir.config()?).is_some_and(Ports::are_free) {
+        return Ok(());
+    }
+    let pair = super::ports::choose(1, &reserved(testnet)?)?;
+    let pair = pair.first().copied();
+    let pair = pair.ok_or_else(|| Failure::failed("no_free_ports", "no pair of ports is free"))?;
+    set_ports(member, pair)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_id_is_the_one_that_libp2p_makes() {
+        // From the peer id specification's Ed25519 test vector.
+        let key = "1ed1e8fae2c4a144b8be8fd4b47bf3d3b34b871c3cacf6010f0e42d474fce27e";
+        let id = peer_id(&key.parse().unwrap());
+        assert!(id.starts_with("12D3KooW") && id.len() == 52, "{id}");
+    }
+
+    #[test]
+    fn the_port_of_a_multiaddress_is_found() {
+        assert_eq!(tcp_port("/ip4/127.0.0.1/tcp/26000/p2p/x"), Some(26_000));
+        assert_eq!(tcp_port("/ip4/127.0.0.1/udp/1"), None);
+    }
+}
