@@ -113,6 +113,7 @@ impl From<node::config::ConfigError> for Failure {
     fn from(error: node::config::ConfigError) -> Self {
         use node::config::ConfigError as E;
         match &error {
+            E::Store(_) => Self::failed("io", error.to_string()),
             E::Io { path, source } => Self::io("cannot use", path, source),
             E::KeyExposed { path, .. } => Self::failed("key_exposed", error.to_string())
                 .help(format!("run `chmod 600 {}`", path.display())),

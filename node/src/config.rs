@@ -25,6 +25,9 @@ pub const NODE_NAME_BYTES_MAX: usize = 64;
 /// Why a node's folder cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
+    /// The write-ahead log cannot be made.
+    #[error(transparent)]
+    Store(#[from] ledger::store::StoreError),
     /// A file could not be read or written.
     #[error("{path}: {source}")]
     Io {
@@ -404,6 +407,18 @@ impl NodeDir {
     /// As [`read_key`].
     pub fn key(&self) -> Result<SecretKey, ConfigError> {
         read_key(&self.key_file())
+    }
+
+    /// Makes a new node's identity: its key, and a write-ahead log that says it has never signed anything. A folder
+    /// with a key and without that log was wiped, and its node must not vote before it knows what it may have said.
+    ///
+    /// # Errors
+    /// [`ConfigError`] if there is an identity already, or it cannot be written.
+    pub fn create_identity(&self) -> Result<SecretKey, ConfigError> {
+        let key = random_key();
+        write_key(&self.key_file(), &key)?;
+        ledger::store::Wal::create_never_signed(&self.wal())?;
+        Ok(key)
     }
 
     /// What the running node said of itself, if it did. Whether it still runs is another question:

@@ -8,7 +8,7 @@ use crate::{
 };
 use clap::Args;
 use ledger::{hash::Address, keys::PublicKey};
-use node::config::{Config, NodeDir, random_key, write_key};
+use node::config::{Config, NodeDir};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 
@@ -82,8 +82,7 @@ pub fn run(context: &Context, args: &InitArgs) -> Result {
     config.p2p.peers.clone_from(&args.peers);
     config.http.address = args.http;
     dir.write_config(&config)?;
-    let key = random_key();
-    write_key(&dir.key_file(), &key)?;
+    let key = dir.create_identity()?;
     let public_key = key.public_key();
     let made = Initialised {
         name,

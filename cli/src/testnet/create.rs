@@ -193,8 +193,7 @@ fn make_node(testnet: &Testnet, name: &str, mode: SyncMode) -> Result<(Member, S
     let mut config = Config::named(name);
     config.sync.mode = mode;
     dir.write_config(&config)?;
-    let key = random_key();
-    write_key(&dir.key_file(), &key)?;
+    let key = dir.create_identity()?;
     let name = name.to_owned();
     Ok((Member { name, dir }, key))
 }
