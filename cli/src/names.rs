@@ -100,8 +100,8 @@ impl Names {
             return Ok(*address);
         }
         let addresses: Vec<(String, Address)> = known
-            .iter()
-            .map(|(_, address)| (address.to_string(), *address))
+            .values()
+            .map(|address| (address.to_string(), *address))
             .collect();
         by_prefix(text, &addresses)?.ok_or_else(|| {
             let names: Vec<&str> = known.keys().map(String::as_str).collect();

@@ -36,12 +36,12 @@ pub fn run(context: &Context, args: &NodeArgs) -> Result {
     if let Some(file) = &args.until_lock_freed {
         end_with_launcher(file.clone())?;
     }
-    run_node(dir)
+    run_node(&dir)
 }
 
-/// SEAM: the one call into the node's runtime. `node::run(dir, RunOptions::default())` goes here; it returns when the
+/// SEAM: the one call into the node's runtime. `node::run(dir.clone(), RunOptions::default())` goes here; it returns when the
 /// node was asked to stop by SIGTERM or SIGINT, which it handles itself.
-fn run_node(dir: NodeDir) -> Result {
+fn run_node(dir: &NodeDir) -> Result {
     let message = format!("{}: the runtime is not connected yet", dir.path().display());
     Err(Failure::failed("not_in_this_version", message))
 }

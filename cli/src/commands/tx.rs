@@ -54,6 +54,7 @@ pub enum What {
     /// Move an amount from one account to another
     Transfer {
         /// Who pays: the name of a key
+        #[arg(id = "payer", value_name = "FROM")]
         from: String,
         /// Who receives: a name or an address
         to: String,
@@ -65,6 +66,7 @@ pub enum What {
         /// The space
         space: String,
         /// The record's key
+        #[arg(id = "record_key", value_name = "KEY")]
         key: String,
         /// Its new value
         value: String,
@@ -77,6 +79,7 @@ pub enum What {
         /// The space
         space: String,
         /// The record's key
+        #[arg(id = "record_key", value_name = "KEY")]
         key: String,
         /// Only if this is its version now
         #[arg(long, value_name = "N")]
