@@ -104,7 +104,10 @@ impl Names {
             .map(|address| (address.to_string(), *address))
             .collect();
         by_prefix(text, &addresses)?.ok_or_else(|| {
-            let names: Vec<&str> = known.keys().map(String::as_str).collect();
+            let mut names: Vec<&str> = known.keys().map(String::as_str).collect();
+            if names.is_empty() {
+                names.push("none is known here");
+            }
             Failure::not_found(format!("there is no account called {text:?}")).help(format!(
                 "give an address of 64 hex digits, or one of the names: {}",
                 names.join(", ")

@@ -151,8 +151,8 @@ pub fn run(context: &Context, args: &TxArgs) -> Result {
     if let What::Validator(command) = &args.what {
         return change_validator(context, args, &names, command);
     }
-    let operation = operation(&names, &args.what)?;
     let key = signer(args, &names)?;
+    let operation = operation(&names, &args.what)?;
     let client = context.client()?;
     let answer = Sender::new(&client)?.send(&key, &[operation], args.options())?;
     context.out.result(&answer, || text(&answer));
