@@ -63,7 +63,7 @@ pub fn prepare(context: &Context, client: &Client, plan: &Plan) -> Result<Vec<Ac
         let message = format!("the testnet's accounts hold {} together", grouped(supply));
         return Err(Failure::failed("insufficient_balance", message).help("use fewer --accounts"));
     }
-    fund(client, payers, &keys, wanted)?;
+    fund(context, client, payers, &keys, wanted)?;
     keys.into_iter()
         .map(|key| {
             let address = key.address();
@@ -124,6 +124,7 @@ fn lookup(client: &Client, address: &Address) -> Result<Option<api::Account>> {
 }
 
 fn fund(
+    context: &Context,
     client: &Client,
     payers: Vec<(u64, SecretKey, Address)>,
     keys: &[SecretKey],
@@ -137,7 +138,7 @@ fn fund(
             needs.push((to, wanted - has));
         }
     }
-    let sender = Sender::new(client)?;
+    let sender = Sender::new(client, &context.dir)?;
     let options = Options {
         nonce: None,
         valid_for: 100,
@@ -177,9 +178,9 @@ fn fund(
 /// # Errors
 /// If the node does not answer.
 pub fn sign(client: &Client, accounts: &mut [Account], each: usize) -> Result {
-    let chain = client.get::<api::GenesisHead>("/v1/genesis")?.chain_id;
-    let head = client.get::<api::Status>("/v1/status")?.height;
-    let last_valid = Height(head.0.saturating_add(VALID_BLOCKS));
+    let status: api::Status = client.get("/v1/status")?;
+    let chain = status.chain_id;
+    let last_valid = Height(status.height.0.saturating_add(VALID_BLOCKS));
     let receivers: Vec<Address> = accounts
         .iter()
         .cycle()

@@ -154,7 +154,7 @@ pub fn run(context: &Context, args: &TxArgs) -> Result {
     let key = signer(args, &names)?;
     let operation = operation(&names, &args.what)?;
     let client = context.client()?;
-    let answer = Sender::new(&client)?.send(&key, &[operation], args.options())?;
+    let answer = Sender::new(&client, &context.dir)?.send(&key, &[operation], args.options())?;
     context.out.result(&answer, || text(&answer));
     Ok(())
 }
@@ -241,7 +241,11 @@ fn change_validator(
         let operation = Operation::Approve {
             proposal: Proposal::Validator { public_key, power },
         };
-        Sender::new(&client)?.send(&signer(args, names)?, &[operation], args.options())?
+        Sender::new(&client, &context.dir)?.send(
+            &signer(args, names)?,
+            &[operation],
+            args.options(),
+        )?
     } else {
         approve_by_all(context, &client, (public_key, power), args.options())?
     };
@@ -260,7 +264,7 @@ pub fn approve_by_all(
     (public_key, power): (PublicKey, Power),
     options: Options,
 ) -> Result<TransactionAnswer> {
-    let sender = Sender::new(client)?;
+    let sender = Sender::new(client, &context.dir)?;
     let in_force = validators(client, None)?.validators;
     let total: u128 = in_force.iter().map(|v| u128::from(v.power.0)).sum();
     let operation = Operation::Approve {
