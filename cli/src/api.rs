@@ -297,13 +297,3 @@ pub struct Root {
     /// The root.
     pub root: StateRoot,
 }
-
-/// What is read of `/v1/genesis`.
-#[derive(Clone, Debug, Deserialize)]
-pub struct GenesisHead {
-    /// The chain.
-    pub chain_id: ChainId,
-    /// Its name.
-    #[serde(default)]
-    pub chain_name: String,
-}

@@ -126,10 +126,11 @@ impl Client {
         let reader = std::io::BufReader::new(answer.into_body().into_reader());
         for line in reader.lines() {
             let Ok(line) = line else { break };
-            if let Some(data) = line.strip_prefix("data:") {
-                if !take(data.trim_start()) {
-                    break;
-                }
+            let goes_on = line
+                .strip_prefix("data:")
+                .is_none_or(|data| take(data.trim_start()));
+            if !goes_on {
+                break;
             }
         }
         Ok(())

@@ -100,11 +100,14 @@ impl Names {
             return Ok(*address);
         }
         let addresses: Vec<(String, Address)> = known
-            .iter()
-            .map(|(_, address)| (address.to_string(), *address))
+            .values()
+            .map(|address| (address.to_string(), *address))
             .collect();
         by_prefix(text, &addresses)?.ok_or_else(|| {
-            let names: Vec<&str> = known.keys().map(String::as_str).collect();
+            let mut names: Vec<&str> = known.keys().map(String::as_str).collect();
+            if names.is_empty() {
+                names.push("none is known here");
+            }
             Failure::not_found(format!("there is no account called {text:?}")).help(format!(
                 "give an address of 64 hex digits, or one of the names: {}",
                 names.join(", ")

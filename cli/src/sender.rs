@@ -7,6 +7,7 @@ use crate::{
     api::{self, TransactionAnswer, TransactionState},
     client::Client,
     failure::{Exit, Failure, Result},
+    testnet::Testnet,
 };
 use ledger::{
     codec,
@@ -15,7 +16,10 @@ use ledger::{
     transaction::{Operation, Transaction},
     units::{Height, Nonce},
 };
-use std::time::{Duration, Instant};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 /// How often a transaction is signed anew because another client used its nonce.
 const ATTEMPTS_MAX: u32 = 10;
@@ -46,10 +50,22 @@ impl<'a> Sender<'a> {
     /// Through a node, on its chain.
     ///
     /// # Errors
-    /// If the node does not answer.
-    pub fn new(client: &'a Client) -> Result<Self> {
-        let genesis: api::GenesisHead = client.get("/v1/genesis")?;
-        let chain = genesis.chain_id;
+    /// If the node does not answer, or is of another chain than the genesis in `dir`, if there is one: the keys there
+    /// are for that chain.
+    pub fn new(client: &'a Client, dir: &Path) -> Result<Self> {
+        let chain = client.get::<api::Status>("/v1/status")?.chain_id;
+        let expected = Testnet::at(dir)
+            .genesis()
+            .ok()
+            .map(|genesis| genesis.chain_id());
+        if let Some(expected) = expected.filter(|expected| *expected != chain) {
+            let (name, dir) = (client.name(), dir.display());
+            let message = format!(
+                "{name} is of chain {chain:.12}, the keys in {dir} are for chain {expected:.12}"
+            );
+            return Err(Failure::new(Exit::Refused, "wrong_chain", message)
+                .help("choose another --node, or the --dir of that chain"));
+        }
         Ok(Self { client, chain })
     }
 

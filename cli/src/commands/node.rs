@@ -44,7 +44,10 @@ fn run_node(dir: NodeDir) -> Result {
     let level = dir.config()?.log_level;
     let filter = tracing_subscriber::EnvFilter::try_new(&level)
         .map_err(|e| Failure::failed("bad_config", format!("log_level {level:?}: {e}")))?;
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
     ::node::runtime::run(dir).map_err(|e| Failure::failed("node_failed", e.to_string()))
 }
 

@@ -29,7 +29,13 @@ pub struct TxArgs {
     #[arg(long, global = true, value_name = "NAME")]
     pub from: Option<String>,
     /// Sign with the key in this file instead
-    #[arg(long, global = true, value_name = "FILE", conflicts_with = "from")]
+    #[arg(
+        long = "key",
+        id = "key_file",
+        global = true,
+        value_name = "FILE",
+        conflicts_with = "from"
+    )]
     pub key: Option<PathBuf>,
     /// Return as soon as a node has taken it
     #[arg(long, global = true)]
@@ -54,6 +60,7 @@ pub enum What {
     /// Move an amount from one account to another
     Transfer {
         /// Who pays: the name of a key
+        #[arg(id = "payer", value_name = "FROM")]
         from: String,
         /// Who receives: a name or an address
         to: String,
@@ -65,6 +72,7 @@ pub enum What {
         /// The space
         space: String,
         /// The record's key
+        #[arg(id = "record_key", value_name = "KEY")]
         key: String,
         /// Its new value
         value: String,
@@ -77,6 +85,7 @@ pub enum What {
         /// The space
         space: String,
         /// The record's key
+        #[arg(id = "record_key", value_name = "KEY")]
         key: String,
         /// Only if this is its version now
         #[arg(long, value_name = "N")]
@@ -148,10 +157,10 @@ pub fn run(context: &Context, args: &TxArgs) -> Result {
     if let What::Validator(command) = &args.what {
         return change_validator(context, args, &names, command);
     }
-    let operation = operation(&names, &args.what)?;
     let key = signer(args, &names)?;
+    let operation = operation(&names, &args.what)?;
     let client = context.client()?;
-    let answer = Sender::new(&client)?.send(&key, &[operation], args.options())?;
+    let answer = Sender::new(&client, &context.dir)?.send(&key, &[operation], args.options())?;
     context.out.result(&answer, || text(&answer));
     Ok(())
 }
@@ -238,7 +247,11 @@ fn change_validator(
         let operation = Operation::Approve {
             proposal: Proposal::Validator { public_key, power },
         };
-        Sender::new(&client)?.send(&signer(args, names)?, &[operation], args.options())?
+        Sender::new(&client, &context.dir)?.send(
+            &signer(args, names)?,
+            &[operation],
+            args.options(),
+        )?
     } else {
         approve_by_all(context, &client, (public_key, power), args.options())?
     };
@@ -257,7 +270,7 @@ pub fn approve_by_all(
     (public_key, power): (PublicKey, Power),
     options: Options,
 ) -> Result<TransactionAnswer> {
-    let sender = Sender::new(client)?;
+    let sender = Sender::new(client, &context.dir)?;
     let in_force = validators(client, None)?.validators;
     let total: u128 = in_force.iter().map(|v| u128::from(v.power.0)).sum();
     let operation = Operation::Approve {

@@ -6,9 +6,13 @@
 use super::Testnet;
 use crate::failure::{Failure, Result};
 use node::config::process_stat;
+use rustix::{
+    fs::{FlockOperation, flock},
+    io::Errno,
+};
 use serde::{Deserialize, Serialize};
 use std::{
-    fs::{File, OpenOptions, TryLockError},
+    fs::{File, OpenOptions},
     io::{Seek, Write},
     path::Path,
     time::{Duration, Instant},
@@ -40,13 +44,13 @@ impl LauncherLock {
         let mut file = open(&path)?;
         let deadline = Instant::now() + MOMENT;
         loop {
-            match file.try_lock() {
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
                 Ok(()) => break,
-                Err(TryLockError::WouldBlock) if Instant::now() < deadline => {
+                Err(Errno::WOULDBLOCK) if Instant::now() < deadline => {
                     std::thread::sleep(Duration::from_millis(50));
                 }
-                Err(TryLockError::WouldBlock) => return Err(taken(testnet)),
-                Err(TryLockError::Error(e)) => return Err(Failure::io("cannot lock", &path, &e)),
+                Err(Errno::WOULDBLOCK) => return Err(taken(testnet)),
+                Err(e) => return Err(Failure::io("cannot lock", &path, &e.into())),
             }
         }
         let pid = std::process::id();
@@ -70,8 +74,8 @@ pub fn holder(testnet: &Testnet) -> Result<Option<Holder>> {
     if !path.exists() {
         return Ok(None);
     }
-    match open(&path)?.try_lock_shared() {
-        Err(TryLockError::WouldBlock) => {
+    match flock(&open(&path)?, FlockOperation::NonBlockingLockShared) {
+        Err(Errno::WOULDBLOCK) => {
             let text = std::fs::read_to_string(&path).unwrap_or_default();
             let unknown = Holder {
                 pid: 0,
@@ -80,7 +84,7 @@ pub fn holder(testnet: &Testnet) -> Result<Option<Holder>> {
             Ok(Some(serde_json::from_str(&text).unwrap_or(unknown)))
         }
         Ok(()) => Ok(None),
-        Err(TryLockError::Error(e)) => Err(Failure::io("cannot lock", &path, &e)),
+        Err(e) => Err(Failure::io("cannot lock", &path, &e.into())),
     }
 }
 
@@ -90,8 +94,13 @@ pub fn holder(testnet: &Testnet) -> Result<Option<Holder>> {
 /// If the file cannot be opened or locked.
 pub fn wait_until_freed(path: &Path) -> Result {
     let file = open(path)?;
-    file.lock_shared()
-        .map_err(|e| Failure::io("cannot lock", path, &e))
+    loop {
+        match flock(&file, FlockOperation::LockShared) {
+            Err(Errno::INTR) => {}
+            Err(e) => return Err(Failure::io("cannot lock", path, &e.into())),
+            Ok(()) => return Ok(()),
+        }
+    }
 }
 
 fn taken(testnet: &Testnet) -> Failure {

@@ -1,6 +1,7 @@
 //! Shows that what an operator may get wrong is refused with the place named, and that files come back as written.
 
-use super::*;
+use super::{run::parse_stat, *};
+use std::os::unix::fs::PermissionsExt;
 
 fn parse(text: &str) -> Result<Config, String> {
     Config::parse(text, Path::new("n/tintype.toml")).map_err(|e| e.to_string())

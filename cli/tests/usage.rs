@@ -1,0 +1,153 @@
+//! Drives the built program as a script would: exit codes, and exactly one JSON document on standard output.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+use serde_json::Value;
+use std::{
+    path::Path,
+    process::{Command, Output},
+};
+
+fn tintype(dir: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_tintype"))
+        .args(arguments)
+        .env("TINTYPE_DIR", dir)
+        .output()
+        .unwrap()
+}
+
+/// Runs with `--json`, checks the exit code, and gives the one document.
+fn json(dir: &Path, arguments: &[&str], exit: i32) -> Value {
+    let arguments: Vec<&str> = arguments.iter().copied().chain(["--json"]).collect();
+    let output = tintype(dir, &arguments);
+    let text = String::from_utf8(output.stdout).unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(
+        output.status.code(),
+        Some(exit),
+        "{arguments:?}: {text} {errors}"
+    );
+    serde_json::from_str(&text).unwrap_or_else(|e| panic!("{arguments:?}: {e}: {text:?}"))
+}
+
+#[test]
+fn wrong_usage_is_exit_code_2_with_an_error_document() {
+    let dir = tempfile::tempdir().unwrap();
+    for arguments in [
+        &["nonsense"][..],
+        &["tx", "transfer", "alice"],
+        &["tx", "transfer", "alice", "bob", "much"],
+        &["testnet", "--validators", "0"],
+        &["keys", "add", "../x"],
+        &["init", "extra"],
+    ] {
+        let document = json(dir.path(), arguments, 2);
+        assert_eq!(document["error"]["code"], "usage", "{document}");
+        assert!(
+            document["error"]["message"]
+                .as_str()
+                .is_some_and(|m| !m.is_empty())
+        );
+    }
+    let plain = tintype(dir.path(), &["nonsense"]);
+    assert_eq!(plain.status.code(), Some(2));
+    assert!(plain.stdout.is_empty() && !plain.stderr.is_empty());
+}
+
+#[test]
+fn help_names_every_command() {
+    let output = tintype(Path::new("."), &["--help"]);
+    assert!(output.status.success());
+    let text = String::from_utf8(output.stdout).unwrap();
+    for command in [
+        "testnet", "tx", "query", "keys", "snapshot", "verify", "bench", "init", "genesis", "node",
+        "doctor",
+    ] {
+        assert!(
+            text.contains(&format!("\n  {command} ")),
+            "{command} is not in {text}"
+        );
+    }
+}
+
+#[test]
+fn a_testnet_that_is_not_there_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let missing = dir.path().join("none");
+    for arguments in [
+        &["testnet", "status"][..],
+        &["testnet", "down"],
+        &["verify", "roots"],
+    ] {
+        let document = json(&missing, arguments, 1);
+        assert_eq!(document["error"]["code"], "no_testnet", "{document}");
+    }
+    assert!(!missing.exists(), "asking makes nothing");
+    std::fs::write(dir.path().join("thesis.txt"), "x").unwrap();
+    let document = json(dir.path(), &["testnet", "--detach"], 1);
+    assert_eq!(document["error"]["code"], "not_a_testnet", "{document}");
+    assert_eq!(
+        std::fs::read_dir(dir.path()).unwrap().count(),
+        1,
+        "nothing is left in it"
+    );
+}
+
+#[test]
+fn keys_are_made_listed_and_carried() {
+    let dir = tempfile::tempdir().unwrap();
+    let made = json(dir.path(), &["keys", "add", "erin"], 0);
+    let list = json(dir.path(), &["keys", "list"], 0);
+    assert_eq!(list["keys"][0], made);
+    let again = json(dir.path(), &["keys", "add", "erin"], 1);
+    assert_eq!(again["error"]["code"], "exists");
+    let prefix = &made["address"].as_str().unwrap()[..8];
+    assert_eq!(json(dir.path(), &["keys", "show", prefix], 0), made);
+    assert_eq!(
+        json(dir.path(), &["keys", "show", "nobody"], 3)["error"]["code"],
+        "not_found"
+    );
+
+    let file = dir.path().join("seed");
+    let file = file.to_str().unwrap();
+    json(dir.path(), &["keys", "export", "erin", file], 0);
+    let imported = json(dir.path(), &["keys", "import", "erin2", file], 0);
+    assert_eq!(imported["address"], made["address"]);
+}
+
+#[test]
+fn a_node_that_does_not_answer_is_exit_code_5() {
+    let dir = tempfile::tempdir().unwrap();
+    let asked = ["query", "block", "latest", "--node", "http://127.0.0.1:1"];
+    let document = json(dir.path(), &asked, 5);
+    assert_eq!(document["error"]["code"], "unreachable", "{document}");
+}
+
+#[test]
+fn nodes_can_be_made_by_hand() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    for name in ["a", "b"] {
+        let made = json(dir.path(), &["init", "--dir", &at(name)], 0);
+        assert_eq!(made["name"], name);
+    }
+    let out = at("genesis.json");
+    let chain = json(
+        dir.path(),
+        &["genesis", &at("a"), &at("b"), "--out", &out],
+        0,
+    );
+    assert_eq!(chain["validators"], 2);
+    assert_eq!(
+        std::fs::read(&out).unwrap(),
+        std::fs::read(dir.path().join("b/genesis.json")).unwrap()
+    );
+    let again = json(dir.path(), &["genesis", &at("a"), "--out", &out], 1);
+    assert_eq!(again["error"]["code"], "exists");
+    let doctor = json(dir.path(), &["doctor", "--dir", &at("a")], 0);
+    assert_eq!(doctor["ok"], true, "{doctor}");
+}
