@@ -40,3 +40,6 @@ pub use wal::{Wal, WalEntry, WalOpened, WalOptions};
 
 /// The store's result.
 pub type Result<T, E = StoreError> = std::result::Result<T, E>;
+
+#[cfg(test)]
+mod tests;
