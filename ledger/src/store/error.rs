@@ -1,6 +1,6 @@
 //! The one error of the store. Each message says what happened, to what, and what to do about it.
 
-use crate::hash::Hash;
+use crate::{hash::Hash, units::Height};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -81,9 +81,9 @@ pub enum StoreError {
         /// The log's folder.
         path: PathBuf,
         /// The height that comes next.
-        expected: u64,
+        expected: Height,
         /// The height given.
-        found: u64,
+        found: Height,
     },
 
     /// The log holds another block at a height than the one expected there.
@@ -94,7 +94,7 @@ pub enum StoreError {
         /// The log's folder.
         path: PathBuf,
         /// The height.
-        height: u64,
+        height: Height,
         /// The hash asked for.
         expected: Hash,
         /// The hash found.

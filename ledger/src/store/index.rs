@@ -1,0 +1,453 @@
+//! Where blocks and transactions are, by their hashes. Derived from the block log, and never on a durable path.
+//!
+//! It is a `sled` database, which loses the newest writes in a crash and, rarely, cannot be opened after one (sled
+//! #1533, #1527). Neither matters: what it lacks is added again from the log ([`IndexState::up_to`] says from where), and
+//! what cannot be opened is set aside for a fresh one. Whoever acts on an answer reads the block it names with
+//! [`LogReader::read_expecting`](super::LogReader::read_expecting), so that an index of another log is noticed too.
+//!
+//! What an owner does at its start: if `up_to` is above the log's last height, [`Index::start_over`]; then
+//! [`Index::put_block`] for each block of the log above `up_to`.
+//!
+//! sled asks for up to 1 GiB of cache, and a batch of 10,000 entries made it take 3 GB; so the cache is set, and batches
+//! are small. A sled that finds nonsense may panic instead of returning an error; every call is guarded for that.
+
+use super::error::IoContext;
+use super::format::{be_u32, be_u64};
+use super::{Result, StoreError, disk};
+use crate::{hash::Hash, units::Height};
+use std::fs;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+
+/// The memory that sled may use for its cache.
+pub const CACHE_BYTES: u64 = 64 << 20;
+/// How many entries are written at once.
+const BATCH_ENTRIES: usize = 256;
+/// Up to so many entries are counted at opening, at about half a million a second.
+pub const COUNTED_ENTRIES_MAX: u64 = 1_000_000;
+/// The version of what the entries look like. Another one is rebuilt.
+const FORMAT_VERSION: u32 = 1;
+/// The fewest hex digits that are looked up as a prefix.
+pub const PREFIX_DIGITS_MIN: usize = 8;
+
+const META: &str = "meta";
+const BLOCKS: &str = "blocks";
+const TRANSACTIONS: &str = "transactions";
+const KEY_VERSION: &str = "version";
+const KEY_EXTENT: &str = "extent";
+
+/// What opening an index found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IndexState {
+    /// The highest height that is indexed; none in a fresh index.
+    pub up_to: Option<Height>,
+    /// Where an index that could not be used was put.
+    pub set_aside: Option<PathBuf>,
+    /// Whether its entries were counted. If not, there are more than [`COUNTED_ENTRIES_MAX`] of them, and
+    /// [`Index::check`] belongs into a background thread.
+    pub counted: bool,
+}
+
+/// Where a transaction is, and its outcome.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TxPlace {
+    /// The height of its block.
+    pub height: Height,
+    /// Which of the block's transactions it is, from 0.
+    pub position: u32,
+    /// The code of its outcome, as in the transactions root.
+    pub code: u32,
+}
+
+/// What begins with a prefix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PrefixMatch<T> {
+    /// Nothing.
+    None,
+    /// One thing: its hash, and where it is.
+    One(Hash, T),
+    /// Several: more digits are needed.
+    Many,
+}
+
+/// How much is indexed. One value, so that it is never half written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Extent {
+    /// All blocks up to here, from the first one that was put in.
+    up_to: Height,
+    blocks: u64,
+    transactions: u64,
+}
+
+impl Extent {
+    fn encode(&self) -> [u8; 24] {
+        let mut bytes = [0; 24];
+        bytes[..8].copy_from_slice(&self.up_to.0.to_be_bytes());
+        bytes[8..16].copy_from_slice(&self.blocks.to_be_bytes());
+        bytes[16..].copy_from_slice(&self.transactions.to_be_bytes());
+        bytes
+    }
+
+    fn decode(bytes: &[u8]) -> sled::Result<Self> {
+        let bytes: &[u8; 24] = bytes
+            .try_into()
+            .map_err(|_| unsupported("its extent has the wrong length"))?;
+        Ok(Self {
+            up_to: Height(be_u64(bytes, 0)),
+            blocks: be_u64(bytes, 8),
+            transactions: be_u64(bytes, 16),
+        })
+    }
+}
+
+/// The beginning of a hash, in hex digits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HashPrefix {
+    /// The digits, an odd last one filled up with zero.
+    bytes: Vec<u8>,
+    digits: usize,
+}
+
+/// A text is no prefix that can be looked up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected {PREFIX_DIGITS_MIN} to 64 hex digits")]
+pub struct BadPrefix;
+
+impl std::str::FromStr for HashPrefix {
+    type Err = BadPrefix;
+
+    fn from_str(text: &str) -> Result<Self, BadPrefix> {
+        let digits = text.len();
+        if !(PREFIX_DIGITS_MIN..=64).contains(&digits) {
+            return Err(BadPrefix);
+        }
+        let even = if digits.is_multiple_of(2) { "" } else { "0" };
+        let bytes = hex::decode(format!("{text}{even}")).map_err(|_| BadPrefix)?;
+        Ok(Self { bytes, digits })
+    }
+}
+
+impl HashPrefix {
+    fn begins(&self, hash: &[u8]) -> bool {
+        let whole = self.digits / 2;
+        hash.get(..whole) == self.bytes.get(..whole)
+            && (self.digits.is_multiple_of(2)
+                || hash.get(whole).map(|byte| byte >> 4)
+                    == self.bytes.get(whole).map(|byte| byte >> 4))
+    }
+}
+
+/// The index, open.
+#[derive(Clone, Debug)]
+pub struct Index {
+    path: PathBuf,
+    db: sled::Db,
+    meta: sled::Tree,
+    blocks: sled::Tree,
+    transactions: sled::Tree,
+}
+
+impl Index {
+    /// Opens the index in the folder `dir`, which is made if it is missing.
+    ///
+    /// One that is damaged, or of another format version, is set aside as `DIR.damaged-N`, and an empty one takes its
+    /// place. One that is in use by another process, or that the disk refuses to open, is an error.
+    pub fn open(dir: &Path) -> Result<(Self, IndexState)> {
+        match Self::try_open(dir) {
+            Err(error @ StoreError::Index { .. }) => {
+                let aside = set_aside(dir)?;
+                tracing::warn!(
+                    %error, folder = aside.as_ref().map(|p| p.display().to_string()),
+                    "the index is unusable and is rebuilt from the block log"
+                );
+                let (index, state) = Self::try_open(dir)?;
+                let set_aside = aside;
+                Ok((index, IndexState { set_aside, ..state }))
+            }
+            other => other,
+        }
+    }
+
+    /// Closes this index, sets it aside as one that is damaged, and opens an empty one: when it failed, when it is ahead
+    /// of the log, or when it belongs to another. Clones of it must be gone.
+    pub fn start_over(self) -> Result<(Self, IndexState)> {
+        let dir = self.path.clone();
+        drop(self);
+        let set_aside = set_aside(&dir)?;
+        let (index, state) = Self::try_open(&dir)?;
+        Ok((index, IndexState { set_aside, ..state }))
+    }
+
+    fn try_open(dir: &Path) -> Result<(Self, IndexState)> {
+        disk::create_dir(dir)?;
+        guarded(dir, || {
+            let db = sled::Config::new()
+                .path(dir)
+                .cache_capacity(CACHE_BYTES)
+                .open()?;
+            let meta = db.open_tree(META)?;
+            let blocks = db.open_tree(BLOCKS)?;
+            let transactions = db.open_tree(TRANSACTIONS)?;
+            match meta.get(KEY_VERSION)? {
+                Some(version) if *version == FORMAT_VERSION.to_be_bytes() => {}
+                Some(_) => return Err(unsupported("it has another format version")),
+                // Entries without a version: a crash between the two, or not ours.
+                None if !(meta.is_empty() && blocks.is_empty() && transactions.is_empty()) => {
+                    return Err(unsupported("it has entries and no format version"));
+                }
+                None => {
+                    meta.insert(KEY_VERSION, &FORMAT_VERSION.to_be_bytes())?;
+                    db.flush()?;
+                }
+            }
+            let index = Self {
+                path: dir.to_owned(),
+                db,
+                meta,
+                blocks,
+                transactions,
+            };
+            let extent = index.extent()?;
+            let entries = extent.map_or(0, |e| e.blocks.saturating_add(e.transactions));
+            let counted = entries <= COUNTED_ENTRIES_MAX;
+            if counted {
+                index.count()?;
+            }
+            let state = IndexState {
+                up_to: extent.map(|extent| extent.up_to),
+                set_aside: None,
+                counted,
+            };
+            Ok((index, state))
+        })
+    }
+
+    /// Adds a block and its transactions in their order, each with the code of its outcome. Blocks come in the order of
+    /// their heights; one at or below [`Index::up_to`] is there already, and nothing is done.
+    pub fn put_block(
+        &self,
+        height: Height,
+        block_hash: &Hash,
+        transactions: &[(Hash, u32)],
+    ) -> Result<()> {
+        guarded(&self.path, || {
+            let before = self.extent()?;
+            if before.is_some_and(|extent| height <= extent.up_to) {
+                return Ok(());
+            }
+            let mut position = 0u32;
+            for part in transactions.chunks(BATCH_ENTRIES) {
+                let mut batch = sled::Batch::default();
+                for (id, code) in part {
+                    let place = TxPlace {
+                        height,
+                        position,
+                        code: *code,
+                    };
+                    batch.insert(id.as_bytes(), &place.encode());
+                    position = position.saturating_add(1);
+                }
+                self.transactions.apply_batch(batch)?;
+            }
+            self.blocks
+                .insert(block_hash.as_bytes(), &height.0.to_be_bytes())?;
+            let (blocks, total) = before.map_or((0, 0), |e| (e.blocks, e.transactions));
+            let extent = Extent {
+                up_to: height,
+                blocks: blocks.saturating_add(1),
+                transactions: total.saturating_add(transactions.len() as u64),
+            };
+            self.meta.insert(KEY_EXTENT, &extent.encode())?;
+            Ok(())
+        })
+    }
+
+    /// The highest height that is indexed.
+    pub fn up_to(&self) -> Result<Option<Height>> {
+        guarded(&self.path, || Ok(self.extent()?.map(|e| e.up_to)))
+    }
+
+    fn extent(&self) -> sled::Result<Option<Extent>> {
+        let value = self.meta.get(KEY_EXTENT)?;
+        value.map(|value| Extent::decode(&value)).transpose()
+    }
+
+    /// Counts the entries, and fails if some are missing: the answer is then [`Index::start_over`]. Blocks may be put in
+    /// meanwhile; the count is of those that were in before.
+    pub fn check(&self) -> Result<()> {
+        guarded(&self.path, || self.count())
+    }
+
+    /// One flipped bit in sled's file can make it lose some and answer "not there" without an error:
+    /// seen in 1 of 50 such files of 90,000 entries. Hence the count.
+    fn count(&self) -> sled::Result<()> {
+        let extent = self.extent()?;
+        let up_to = extent.map(|extent| extent.up_to);
+        // What a crash left of a block whose end did not get in is above the extent.
+        let counts = |height: Height| Some(height) <= up_to;
+        let mut blocks = 0u64;
+        for value in self.blocks.iter().values() {
+            blocks += u64::from(counts(read_height(&value?)?));
+        }
+        let mut transactions = 0u64;
+        for value in self.transactions.iter().values() {
+            transactions += u64::from(counts(TxPlace::decode(&value?)?.height));
+        }
+        let expected = extent.map_or((0, 0), |e| (e.blocks, e.transactions));
+        if (blocks, transactions) != expected {
+            return Err(sled::Error::ReportableBug(format!(
+                "it holds {blocks} blocks and {transactions} transactions, not {} and {}",
+                expected.0, expected.1
+            )));
+        }
+        Ok(())
+    }
+
+    /// The height of the block of this hash.
+    pub fn block_height(&self, block_hash: &Hash) -> Result<Option<Height>> {
+        guarded(&self.path, || {
+            let value = self.blocks.get(block_hash.as_bytes())?;
+            value.map(|value| read_height(&value)).transpose()
+        })
+    }
+
+    /// Where the transaction of this id is.
+    pub fn transaction(&self, id: &Hash) -> Result<Option<TxPlace>> {
+        guarded(&self.path, || {
+            let value = self.transactions.get(id.as_bytes())?;
+            value.map(|value| TxPlace::decode(&value)).transpose()
+        })
+    }
+
+    /// The block whose hash begins so.
+    pub fn find_block(&self, prefix: &HashPrefix) -> Result<PrefixMatch<Height>> {
+        find(&self.path, &self.blocks, prefix, read_height)
+    }
+
+    /// The transaction whose id begins so.
+    pub fn find_transaction(&self, prefix: &HashPrefix) -> Result<PrefixMatch<TxPlace>> {
+        find(&self.path, &self.transactions, prefix, TxPlace::decode)
+    }
+
+    /// Writes out what is in memory, which happens by itself twice a second.
+    pub fn flush(&self) -> Result<()> {
+        guarded(&self.path, || self.db.flush().map(|_| ()))
+    }
+}
+
+impl TxPlace {
+    fn encode(&self) -> [u8; 16] {
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&self.height.0.to_be_bytes());
+        bytes[8..12].copy_from_slice(&self.position.to_be_bytes());
+        bytes[12..].copy_from_slice(&self.code.to_be_bytes());
+        bytes
+    }
+
+    fn decode(bytes: &[u8]) -> sled::Result<Self> {
+        let bytes: &[u8; 16] = bytes
+            .try_into()
+            .map_err(|_| unsupported("an entry has the wrong length"))?;
+        Ok(Self {
+            height: Height(be_u64(bytes, 0)),
+            position: be_u32(bytes, 8),
+            code: be_u32(bytes, 12),
+        })
+    }
+}
+
+fn read_height(bytes: &[u8]) -> sled::Result<Height> {
+    let bytes = bytes
+        .try_into()
+        .map_err(|_| unsupported("an entry has the wrong length"))?;
+    Ok(Height(u64::from_be_bytes(bytes)))
+}
+
+fn find<T>(
+    path: &Path,
+    tree: &sled::Tree,
+    prefix: &HashPrefix,
+    read: impl Fn(&[u8]) -> sled::Result<T>,
+) -> Result<PrefixMatch<T>> {
+    guarded(path, || {
+        let mut found = PrefixMatch::None;
+        for entry in tree.range(prefix.bytes.as_slice()..) {
+            let (key, value) = entry?;
+            if !prefix.begins(&key) {
+                break;
+            }
+            if matches!(found, PrefixMatch::One(..)) {
+                return Ok(PrefixMatch::Many);
+            }
+            let hash = key
+                .as_ref()
+                .try_into()
+                .map_err(|_| unsupported("a key has the wrong length"))?;
+            found = PrefixMatch::One(Hash(hash), read(&value)?);
+        }
+        Ok(found)
+    })
+}
+
+fn unsupported(what: &str) -> sled::Error {
+    sled::Error::Unsupported(what.to_owned())
+}
+
+/// Runs a call into sled: its errors and its panics become errors of ours. Only [`StoreError::Index`] speaks against
+/// the index; a disk that is full or forbidden, or a lock that another process holds, does not.
+fn guarded<T>(path: &Path, call: impl FnOnce() -> sled::Result<T>) -> Result<T> {
+    let failed = |what: String| StoreError::Index {
+        path: path.to_owned(),
+        what,
+    };
+    match catch_unwind(AssertUnwindSafe(call)) {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(sled::Error::Io(error))) if in_use(&error) => Err(StoreError::Locked {
+            path: path.to_owned(),
+        }),
+        Ok(Err(sled::Error::Io(error))) if not_its_fault(&error) => Err(error).at("use", path),
+        Ok(Err(error)) => Err(failed(error.to_string())),
+        Err(panic) => {
+            let what = panic
+                .downcast_ref::<String>()
+                .map(String::as_str)
+                .or_else(|| panic.downcast_ref::<&str>().copied());
+            Err(failed(format!(
+                "sled panicked: {}",
+                what.unwrap_or("no reason given")
+            )))
+        }
+    }
+}
+
+/// sled has no error of its own for this.
+fn in_use(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::WouldBlock
+        || error.to_string().contains("could not acquire lock")
+}
+
+fn not_its_fault(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull
+            | io::ErrorKind::QuotaExceeded
+            | io::ErrorKind::PermissionDenied
+            | io::ErrorKind::ReadOnlyFilesystem
+    ) || matches!(error.raw_os_error(), Some(23 | 24))
+}
+
+/// Moves an index out of the way, or removes it if there is nothing in it.
+fn set_aside(dir: &Path) -> Result<Option<PathBuf>> {
+    if fs::read_dir(dir)
+        .at("list the folder", dir)?
+        .next()
+        .is_none()
+    {
+        return Ok(None);
+    }
+    let aside = disk::aside_name(dir, "damaged")?;
+    disk::rename(dir, &aside)?;
+    disk::fsync_dir(disk::parent_of(dir))?;
+    Ok(Some(aside))
+}

@@ -10,10 +10,11 @@
 //! compares [`OpenReport::last`] with what the WAL has seen decided.
 
 use super::error::{IoContext, StoreError};
-use super::records::{Cut, FileHeader, FileKind, Latch, Previous, RecordFile, RecordKind};
+use super::format::{FileHeader, FileKind, Previous, RecordKind};
+use super::records::{Cut, Latch, RecordFile};
 use super::segments::{BlockRecord, Blocks, Location, LogReader, Segments, Table};
 use super::{Result, disk, salvage, segments};
-use crate::hash::Hash;
+use crate::{hash::Hash, units::Height};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -42,9 +43,9 @@ impl Default for LogOptions {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OpenReport {
     /// The lowest height held.
-    pub first: Option<u64>,
+    pub first: Option<Height>,
     /// The highest height held.
-    pub last: Option<u64>,
+    pub last: Option<Height>,
     /// How many files there are.
     pub segments: usize,
     /// The torn tail that was cut off (or left out, by [`LogReader::open`]). No block in it was acknowledged.
@@ -57,7 +58,7 @@ pub struct Log {
     reader: LogReader,
     options: LogOptions,
     active: Option<RecordFile>,
-    durable: Option<u64>,
+    durable: Option<Height>,
     latch: Latch,
 }
 
@@ -90,7 +91,7 @@ impl Log {
                 (Some(active), cut)
             }
         };
-        let durable = segments.last();
+        let durable = segments.last().map(Height);
         let reader = LogReader::new(dir, segments);
         let report = reader.report(cut);
         let log = Self {
@@ -114,7 +115,12 @@ impl Log {
     }
 
     /// Appends a block, in one write. It is durable after the next [`Log::sync`].
-    pub fn append(&mut self, height: u64, block_hash: &Hash, payload: &[u8]) -> Result<Location> {
+    pub fn append(
+        &mut self,
+        height: Height,
+        block_hash: &Hash,
+        payload: &[u8],
+    ) -> Result<Location> {
         self.latch.check(self.reader.dir())?;
         if let Some(expected) = self.next()
             && expected != height
@@ -125,7 +131,7 @@ impl Log {
                 found: height,
             });
         }
-        let result = self.append_checked(height, block_hash, payload);
+        let result = self.append_checked(height.0, block_hash, payload);
         self.latch.note(result)
     }
 
@@ -150,7 +156,7 @@ impl Log {
             table.len = len;
         }
         Ok(Location {
-            segment,
+            segment: Height(segment),
             offset,
             bytes: segments::block_bytes(payload.len()),
         })
@@ -200,7 +206,7 @@ impl Log {
 
     /// Removes the segments that hold only blocks below `height`, oldest first, and returns how many went. Blocks below
     /// it that share a segment with later ones stay.
-    pub fn truncate_before(&mut self, height: u64) -> Result<usize> {
+    pub fn truncate_before(&mut self, height: Height) -> Result<usize> {
         self.latch.check(self.reader.dir())?;
         let mut removed = 0;
         loop {
@@ -209,7 +215,7 @@ impl Log {
                 Some(next) => Some(next.first),
                 None => segments.last.as_ref().map(|(first, _)| *first),
             };
-            if segments.old.is_empty() || after.is_none_or(|after| after > height) {
+            if segments.old.is_empty() || after.is_none_or(|after| after > height.0) {
                 break;
             }
             let old = segments.old.remove(0);
@@ -227,9 +233,9 @@ impl Log {
     ///
     /// What was there is set aside in `DIR.set-aside-N`, which is returned if it held blocks. A crash leaves the old log
     /// or the new one.
-    pub fn reset_to(&mut self, next: u64) -> Result<Option<PathBuf>> {
+    pub fn reset_to(&mut self, next: Height) -> Result<Option<PathBuf>> {
         self.latch.check(self.reader.dir())?;
-        let result = self.reset_checked(next);
+        let result = self.reset_checked(next.0);
         self.latch.note(result)
     }
 
@@ -270,37 +276,37 @@ impl Log {
     }
 
     /// The lowest height held.
-    pub fn first(&self) -> Option<u64> {
+    pub fn first(&self) -> Option<Height> {
         self.reader.first()
     }
 
     /// The highest height held, durable or not yet.
-    pub fn last(&self) -> Option<u64> {
+    pub fn last(&self) -> Option<Height> {
         self.reader.last()
     }
 
     /// The highest height that is durable.
-    pub fn durable(&self) -> Option<u64> {
+    pub fn durable(&self) -> Option<Height> {
         self.durable
     }
 
     /// The height that [`Log::append`] takes next; none if a first block of any height would do.
-    pub fn next(&self) -> Option<u64> {
-        self.reader.segments().next()
+    pub fn next(&self) -> Option<Height> {
+        self.reader.segments().next().map(Height)
     }
 
     /// See [`LogReader::read`].
-    pub fn read(&self, height: u64) -> Result<Option<BlockRecord>> {
+    pub fn read(&self, height: Height) -> Result<Option<BlockRecord>> {
         self.reader.read(height)
     }
 
     /// See [`LogReader::read_expecting`].
-    pub fn read_expecting(&self, height: u64, block_hash: &Hash) -> Result<Option<BlockRecord>> {
+    pub fn read_expecting(&self, height: Height, block_hash: &Hash) -> Result<Option<BlockRecord>> {
         self.reader.read_expecting(height, block_hash)
     }
 
     /// See [`LogReader::iter_from`].
-    pub fn iter_from(&self, height: u64) -> Blocks {
+    pub fn iter_from(&self, height: Height) -> Blocks {
         self.reader.iter_from(height)
     }
 }

@@ -21,7 +21,8 @@
 
 pub mod disk;
 pub mod error;
-//pub mod index;
+mod format;
+pub mod index;
 pub mod log;
 pub mod records;
 mod salvage;
@@ -31,11 +32,14 @@ pub mod wal;
 
 pub use disk::DirLock;
 pub use error::StoreError;
-//pub use index::{Index, IndexState, PrefixMatch, TxPlace};
+pub use index::{HashPrefix, Index, IndexState, PrefixMatch, TxPlace};
 pub use log::{Log, LogOptions, OpenReport};
-pub use records::Cut;
+pub use records::{Cut, PAYLOAD_BYTES_MAX};
 pub use segments::{BlockRecord, Blocks, Location, LogReader};
 pub use wal::{Wal, WalEntry, WalOpened, WalOptions};
 
 /// The store's result.
 pub type Result<T, E = StoreError> = std::result::Result<T, E>;
+
+#[cfg(test)]
+mod tests;

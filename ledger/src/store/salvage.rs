@@ -1,7 +1,7 @@
 //! Keeps what is whole of a damaged block log and sets the rest aside.
 
 use super::error::{IoContext, StoreError};
-use super::records::{FileHeader, FileKind, Previous};
+use super::format::{FileHeader, FileKind, Previous};
 use super::{Result, disk, scan, segments};
 use std::fs::{self, File, OpenOptions};
 use std::path::{Path, PathBuf};

@@ -2,10 +2,11 @@
 
 use super::Result;
 use super::error::{IoContext, StoreError};
-use super::records::{
-    Checksum, Cut, FILE_HEADER_BYTES, FileHeader, FileKind, RECORD_HEADER_BYTES, RECORD_HEADER_LEN,
+use super::format::{
+    Checksum, FILE_HEADER_BYTES, FileHeader, FileKind, RECORD_HEADER_BYTES, RECORD_HEADER_LEN,
     RECORD_MAGIC, RecordHeader, RecordKind,
 };
+use super::records::Cut;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;

@@ -5,9 +5,9 @@
 //! two small reads a segment. A few of these tables are kept. Checksum, height and kind are checked at every read.
 
 use super::error::{IoContext, StoreError};
-use super::records::{FileHeader, FileKind, Previous, RecordKind};
+use super::format::{FileHeader, FileKind, Previous, RecordKind};
 use super::{Result, disk, scan};
-use crate::hash::Hash;
+use crate::{hash::Hash, units::Height};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -24,7 +24,7 @@ const HASH_BYTES: usize = 32;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Location {
     /// The first height of its segment, which is its name.
-    pub segment: u64,
+    pub segment: Height,
     /// Where its record begins.
     pub offset: u64,
     /// The record's length, with its header.
@@ -35,7 +35,7 @@ pub struct Location {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BlockRecord {
     /// Its height.
-    pub height: u64,
+    pub height: Height,
     /// The hash it was logged under.
     pub block_hash: Hash,
     /// What was logged: block and certificate.
@@ -162,30 +162,30 @@ impl LogReader {
     pub(super) fn report(&self, cut: Option<super::Cut>) -> super::OpenReport {
         let segments = self.segments();
         super::OpenReport {
-            first: segments.first(),
-            last: segments.last(),
+            first: segments.first().map(Height),
+            last: segments.last().map(Height),
             segments: segments.count(),
             cut,
         }
     }
 
     /// The lowest height held.
-    pub fn first(&self) -> Option<u64> {
-        self.segments().first()
+    pub fn first(&self) -> Option<Height> {
+        self.segments().first().map(Height)
     }
 
     /// The highest height held, durable or not yet.
-    pub fn last(&self) -> Option<u64> {
-        self.segments().last()
+    pub fn last(&self) -> Option<Height> {
+        self.segments().last().map(Height)
     }
 
     /// The block at `height`, if it is held. Damage is an error with its place.
-    pub fn read(&self, height: u64) -> Result<Option<BlockRecord>> {
-        let Some(found) = self.find(height)? else {
+    pub fn read(&self, height: Height) -> Result<Option<BlockRecord>> {
+        let Some(found) = self.find(height.0)? else {
             return Ok(None);
         };
         let path = segment_path(&self.shared.dir, found.segment);
-        let number = height - found.segment;
+        let number = height.0 - found.segment;
         let damaged = |what: &str| StoreError::damaged(&path, found.offset, number, what);
         let mut hash = [0; HASH_BYTES];
         let place = scan::Place {
@@ -195,7 +195,7 @@ impl LogReader {
         };
         let (header, payload) =
             scan::read_record(&found.file, &path, place, &mut hash)?.map_err(damaged)?;
-        if (header.kind, header.height) != (RecordKind::Block, height) {
+        if (header.kind, header.height) != (RecordKind::Block, height.0) {
             return Err(damaged("the record is not the block that belongs here"));
         }
         Ok(Some(BlockRecord {
@@ -207,7 +207,7 @@ impl LogReader {
 
     /// The block at `height` if it is held *and* is the one of this hash. One that is another is an error: whoever
     /// asked believed otherwise, as an index that belongs to another log does.
-    pub fn read_expecting(&self, height: u64, block_hash: &Hash) -> Result<Option<BlockRecord>> {
+    pub fn read_expecting(&self, height: Height, block_hash: &Hash) -> Result<Option<BlockRecord>> {
         let Some(record) = self.read(height)? else {
             return Ok(None);
         };
@@ -224,7 +224,7 @@ impl LogReader {
 
     /// The blocks from `height` on, one after the other, up to the end at the time it is reached. It ends after an
     /// error.
-    pub fn iter_from(&self, height: u64) -> Blocks {
+    pub fn iter_from(&self, height: Height) -> Blocks {
         Blocks {
             reader: self.clone(),
             next: Some(height),
@@ -328,7 +328,7 @@ impl LogReader {
 #[derive(Clone, Debug)]
 pub struct Blocks {
     reader: LogReader,
-    next: Option<u64>,
+    next: Option<Height>,
 }
 
 impl Iterator for Blocks {
@@ -338,7 +338,7 @@ impl Iterator for Blocks {
         let height = self.next?;
         let result = self.reader.read(height).transpose();
         self.next = match &result {
-            Some(Ok(_)) => height.checked_add(1),
+            Some(Ok(_)) => Some(height.next()),
             _ => None,
         };
         result
@@ -431,5 +431,5 @@ pub(super) fn check_block(path: &Path, first: u64, record: &scan::Record<'_>) ->
 
 /// The length of a block's record.
 pub(super) fn block_bytes(payload_len: usize) -> u64 {
-    super::records::RECORD_HEADER_BYTES + (HASH_BYTES + payload_len) as u64
+    super::format::RECORD_HEADER_BYTES + (HASH_BYTES + payload_len) as u64
 }

@@ -9,15 +9,17 @@
 //! The entries mean nothing here; they are bytes tagged with a height.
 
 use super::error::{IoContext, StoreError};
-use super::records::{
-    Cut, FileHeader, FileKind, Latch, PAYLOAD_BYTES_MAX, RecordFile, RecordHeader, RecordKind,
-};
+use super::format::{FileHeader, FileKind, RecordHeader, RecordKind};
+use super::records::{Cut, Latch, PAYLOAD_BYTES_MAX, RecordFile};
 use super::{Result, disk, scan};
+use crate::units::Height;
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 
 /// The size from which the WAL is rewritten without what is no longer needed.
 pub const WAL_BYTES_MAX: u64 = 64 << 20;
+/// The longest promise.
+pub const PROMISE_BYTES_MAX: u32 = PAYLOAD_BYTES_MAX;
 const NAME: &str = "promises";
 
 const NEVER_SIGNED: u8 = 0;
@@ -42,7 +44,7 @@ impl Default for WalOptions {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WalEntry {
     /// The height it was tagged with.
-    pub height: u64,
+    pub height: Height,
     /// Its bytes.
     pub payload: Vec<u8>,
 }
@@ -65,7 +67,7 @@ pub struct Wal {
     dir: PathBuf,
     options: WalOptions,
     /// The highest height ever promised.
-    floor: Option<u64>,
+    floor: Option<Height>,
     /// Where the first entry of each new highest height lies: all entries at or above it lie there or later.
     starts: VecDeque<Start>,
     /// The size from which the next rewrite happens.
@@ -75,7 +77,7 @@ pub struct Wal {
 
 #[derive(Clone, Copy, Debug)]
 struct Start {
-    height: u64,
+    height: Height,
     offset: u64,
 }
 
@@ -84,38 +86,24 @@ impl Wal {
     ///
     /// This is for `tintype init` alone. It refuses if there is a WAL.
     pub fn create_never_signed(dir: &Path) -> Result<()> {
-        let path = dir.join(NAME);
-        disk::create_dir(dir)?;
-        if path.try_exists().at("look for", &path)? {
-            return Err(StoreError::Exists { path });
-        }
-        let mut file = RecordFile::prepare(&path, FileHeader::new(FileKind::Wal, 0, None))?;
-        file.append(RecordKind::WalHead, 0, &[&[NEVER_SIGNED]])?;
-        file.publish(&path).map(|_| ())
+        create(dir, None)
     }
 
     /// Makes the WAL of a node that may have promised anything up to `floor`: a wiped one that has found out from its
     /// peers, or was told by its operator, from where on it may vote. It refuses if there is a WAL.
-    pub fn create_promised(dir: &Path, floor: u64) -> Result<()> {
-        let path = dir.join(NAME);
-        disk::create_dir(dir)?;
-        if path.try_exists().at("look for", &path)? {
-            return Err(StoreError::Exists { path });
-        }
-        let mut file = RecordFile::prepare(&path, FileHeader::new(FileKind::Wal, 0, None))?;
-        file.append(RecordKind::WalHead, floor, &[&[PROMISED]])?;
-        file.publish(&path).map(|_| ())
+    pub fn create_promised(dir: &Path, floor: Height) -> Result<()> {
+        create(dir, Some(floor))
     }
 
     /// Opens the WAL in the folder `dir` and returns its entries at or above the height `from`.
     ///
     /// `None` means that there is none: the node was wiped, and must not sign before it knows from where on it may.
-    pub fn open(dir: &Path, from: u64) -> Result<Option<WalOpened>> {
+    pub fn open(dir: &Path, from: Height) -> Result<Option<WalOpened>> {
         Self::open_with(dir, from, WalOptions::default())
     }
 
     /// As [`Wal::open`], with options of one's own.
-    pub fn open_with(dir: &Path, from: u64, options: WalOptions) -> Result<Option<WalOpened>> {
+    pub fn open_with(dir: &Path, from: Height, options: WalOptions) -> Result<Option<WalOpened>> {
         let path = dir.join(NAME);
         if !path.try_exists().at("look for", &path)? {
             return Ok(None);
@@ -130,13 +118,14 @@ impl Wal {
             let damaged = |what| StoreError::damaged(&path, record.offset, record.number, what);
             match (record.kind, record.number, record.payload) {
                 (RecordKind::WalHead, 0, [NEVER_SIGNED]) => {}
-                (RecordKind::WalHead, 0, [PROMISED]) => floor = Some(record.height),
+                (RecordKind::WalHead, 0, [PROMISED]) => floor = Some(Height(record.height)),
                 (RecordKind::Promise, 1.., payload) => {
-                    note_start(&mut starts, record.height, record.offset);
-                    floor = floor.max(Some(record.height));
-                    if record.height >= from {
+                    let height = Height(record.height);
+                    note_start(&mut starts, height, record.offset);
+                    floor = floor.max(Some(height));
+                    if height >= from {
                         entries.push(WalEntry {
-                            height: record.height,
+                            height,
                             payload: payload.to_vec(),
                         });
                     }
@@ -164,9 +153,9 @@ impl Wal {
     }
 
     /// Appends a promise, in one write. It counts after the next [`Wal::sync`]; only then may it be signed or sent.
-    pub fn append(&mut self, height: u64, payload: &[u8]) -> Result<()> {
+    pub fn append(&mut self, height: Height, payload: &[u8]) -> Result<()> {
         self.latch.check(self.file.path())?;
-        let result = self.file.append(RecordKind::Promise, height, &[payload]);
+        let result = self.file.append(RecordKind::Promise, height.0, &[payload]);
         let offset = self.latch.note(result)?;
         note_start(&mut self.starts, height, offset);
         self.floor = self.floor.max(Some(height));
@@ -184,7 +173,7 @@ impl Wal {
     ///
     /// They go when the file has grown past [`WalOptions::bytes_max`]. It is then written anew, synced, and put in the
     /// place of the old one; what was appended and not yet synced is durable too when that has happened.
-    pub fn advance(&mut self, height: u64) -> Result<()> {
+    pub fn advance(&mut self, height: Height) -> Result<()> {
         self.latch.check(self.file.path())?;
         self.forget_below(height);
         if self.file.len() < self.rewrite_at {
@@ -195,7 +184,7 @@ impl Wal {
     }
 
     /// The highest height that was ever promised anything at, as far as this node knows; none if it never signed.
-    pub fn floor(&self) -> Option<u64> {
+    pub fn floor(&self) -> Option<Height> {
         self.floor
     }
 
@@ -204,28 +193,23 @@ impl Wal {
         self.file.len()
     }
 
-    fn forget_below(&mut self, height: u64) {
+    fn forget_below(&mut self, height: Height) {
         while self.starts.front().is_some_and(|s| s.height < height) {
             self.starts.pop_front();
         }
     }
 
-    fn rewrite(&mut self, height: u64) -> Result<()> {
+    fn rewrite(&mut self, height: Height) -> Result<()> {
         let path = self.dir.join(NAME);
-        let mut file = RecordFile::prepare(&path, FileHeader::new(FileKind::Wal, 0, None))?;
-        let (floor, state) = match self.floor {
-            Some(floor) => (floor, PROMISED),
-            None => (0, NEVER_SIGNED),
-        };
-        file.append(RecordKind::WalHead, floor, &[&[state]])?;
+        let mut file = prepare(&path, self.floor)?;
         let mut starts = VecDeque::new();
         let end = self.file.len();
         let mut offset = self.starts.front().map_or(end, |start| start.offset);
         while offset < end {
             let (header, payload) = self.read(offset)?;
-            if header.height >= height {
+            if header.height >= height.0 {
                 let at = file.append(RecordKind::Promise, header.height, &[&payload])?;
-                note_start(&mut starts, header.height, at);
+                note_start(&mut starts, Height(header.height), at);
             }
             offset += header.record_bytes();
         }
@@ -251,11 +235,28 @@ impl Wal {
     }
 }
 
-fn note_start(starts: &mut VecDeque<Start>, height: u64, offset: u64) {
+fn create(dir: &Path, floor: Option<Height>) -> Result<()> {
+    let path = dir.join(NAME);
+    disk::create_dir(dir)?;
+    if path.try_exists().at("look for", &path)? {
+        return Err(StoreError::Exists { path });
+    }
+    prepare(&path, floor)?.publish(&path).map(|_| ())
+}
+
+/// Begins a file with its head; it has no name yet.
+fn prepare(path: &Path, floor: Option<Height>) -> Result<RecordFile> {
+    let mut file = RecordFile::prepare(path, FileHeader::new(FileKind::Wal, 0, None))?;
+    let (floor, state) = match floor {
+        Some(floor) => (floor.0, PROMISED),
+        None => (0, NEVER_SIGNED),
+    };
+    file.append(RecordKind::WalHead, floor, &[&[state]])?;
+    Ok(file)
+}
+
+fn note_start(starts: &mut VecDeque<Start>, height: Height, offset: u64) {
     if starts.back().is_none_or(|last| last.height < height) {
         starts.push_back(Start { height, offset });
     }
 }
-
-/// The longest promise.
-pub const PROMISE_BYTES_MAX: u32 = PAYLOAD_BYTES_MAX;
