@@ -125,9 +125,7 @@ pub fn verify_skipping(
     if trusted == set {
         return Ok(());
     }
-    let signed = certified
-        .certificate
-        .verified_power(chain, trusted, true)?;
+    let signed = certified.certificate.verified_power(chain, trusted, true)?;
     if trusted.has_correct(signed) {
         Ok(())
     } else {

@@ -199,10 +199,15 @@ pub enum ManifestError {
         found: usize,
     },
     /// No chain cuts like this.
-    #[error("the manifest says it is cut at {0} bytes, {CHUNK_BYTES_MAX_MIN} to {CHUNK_BYTES_MAX_MAX} are possible")]
+    #[error(
+        "the manifest says it is cut at {0} bytes, {CHUNK_BYTES_MAX_MIN} to {CHUNK_BYTES_MAX_MAX} are possible"
+    )]
     ChunkBytesMax(u64),
     /// A chunk that no state can have.
-    #[error("the chunk at {prefix} is said to have {bytes} bytes, no state has one above {}", chunk::BYTES_MAX)]
+    #[error(
+        "the chunk at {prefix} is said to have {bytes} bytes, no state has one above {}",
+        chunk::BYTES_MAX
+    )]
     ChunkTooLarge {
         /// Where.
         prefix: Prefix,

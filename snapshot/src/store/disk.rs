@@ -11,6 +11,7 @@ use std::{
     fs::{self, File},
     io::{self, Read, Write},
     path::Path,
+    sync::atomic::{AtomicU64, Ordering},
 };
 
 /// How the name of a file ends that is being written.
@@ -26,8 +27,11 @@ fn checksum(content: &[u8]) -> [u8; CHECKSUM_BYTES] {
 
 /// Writes a file: after a crash it is there whole or not at all. Its *name* is durable after [`sync_dir`].
 pub(super) fn write(path: &Path, content: &[u8]) -> Result<()> {
+    // Two threads may write one chunk at the same time.
+    static WRITES: AtomicU64 = AtomicU64::new(0);
+    let number = WRITES.fetch_add(1, Ordering::Relaxed);
     let mut name = path.as_os_str().to_owned();
-    name.push(TEMPORARY_END);
+    name.push(format!(".{number}{TEMPORARY_END}"));
     let temporary = Path::new(&name);
     let written = write_temporary(temporary, content).and_then(|()| {
         step()

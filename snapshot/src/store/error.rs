@@ -37,10 +37,14 @@ pub enum StoreError {
     #[error("chunk {0} is not in the store; fetch it from a peer")]
     NoChunk(ChunkId),
     /// A manifest that is not here.
-    #[error("no snapshot with manifest {0} is in the store; `tintype snapshot list` shows those that are")]
+    #[error(
+        "no snapshot with manifest {0} is in the store; `tintype snapshot list` shows those that are"
+    )]
     NoManifest(ManifestId),
     /// A manifest whose chunks are not all here.
-    #[error("snapshot {id} is not whole: {missing} of its chunks are not in the store; fetch them first")]
+    #[error(
+        "snapshot {id} is not whole: {missing} of its chunks are not in the store; fetch them first"
+    )]
     NotWhole {
         /// The manifest.
         id: ManifestId,
