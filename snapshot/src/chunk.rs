@@ -265,3 +265,6 @@ fn parse_entry(plain: &[u8]) -> Option<(EntryRef<'_>, &[u8])> {
 fn compression(error: std::io::Error) -> ChunkError {
     ChunkError::Compression(error.to_string())
 }
+
+#[cfg(test)]
+mod tests;

@@ -136,3 +136,6 @@ pub fn verify_skipping(
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

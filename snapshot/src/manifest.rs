@@ -348,6 +348,20 @@ impl Manifest {
         Ok((untrusted.verify_own(id)?, subtrees))
     }
 
+    /// The manifest with something in it changed by a liar.
+    #[cfg(test)]
+    pub(crate) fn forged(
+        &self,
+        forge: impl FnOnce(&mut CertifiedHeader, &mut Vec<ChunkRef>),
+    ) -> (ManifestId, Vec<u8>) {
+        let mut content = self.content.clone();
+        let mut certified = content.certified();
+        forge(&mut certified, &mut content.chunks);
+        content.header = certified.header;
+        content.certificate = certified.certificate;
+        (content.id(), content.encode())
+    }
+
     /// The canonical encoding.
     pub fn encode(&self) -> Vec<u8> {
         self.content.encode()
@@ -435,3 +449,6 @@ impl Manifest {
         chunk::verify_within(bytes, chunk, bytes_max)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -40,7 +40,7 @@ pub(super) fn write(path: &Path, content: &[u8]) -> Result<()> {
     });
     if written.is_err() {
         // Gives the space back; what stays is removed at the next start.
-        let _ = step().and_then(|()| fs::remove_file(temporary));
+        let _ = step_that_frees().and_then(|()| fs::remove_file(temporary));
     }
     written
 }
@@ -63,14 +63,14 @@ fn write_temporary(temporary: &Path, content: &[u8]) -> Result<()> {
 
 /// Makes the names in a folder durable.
 pub(super) fn sync_dir(dir: &Path) -> Result<()> {
-    step()
+    step_that_frees()
         .and_then(|()| File::open(dir)?.sync_all())
         .at("fsync the folder", dir)
 }
 
 /// Removes a file; that it is gone already is no error.
 pub(super) fn remove(path: &Path) -> Result<()> {
-    step()
+    step_that_frees()
         .and_then(|()| match fs::remove_file(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             other => other,
@@ -140,38 +140,60 @@ fn step() -> io::Result<()> {
     Ok(())
 }
 
+#[cfg(not(test))]
+#[inline]
+fn step_that_frees() -> io::Result<()> {
+    Ok(())
+}
+
 #[cfg(test)]
-use fault::step;
+use fault::{step, step_that_frees};
 
 #[cfg(test)]
 pub(super) mod fault {
-    //! The process "dies" before its n-th change of the disk: that and every later one fails.
+    //! From its n-th change on, nothing on the disk changes any more: the process is dead, or the disk is full.
     use std::{cell::Cell, io};
 
-    thread_local! {
-        static LEFT: Cell<Option<u32>> = const { Cell::new(None) };
+    /// What happens at the n-th change.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum Fault {
+        /// Nothing happens any more.
+        Death,
+        /// Nothing happens any more but what takes no space: removing files, syncing folders.
+        FullDisk,
     }
 
-    pub(super) fn step() -> io::Result<()> {
+    thread_local! {
+        static LEFT: Cell<Option<(Fault, u32)>> = const { Cell::new(None) };
+    }
+
+    pub(in super::super) fn step() -> io::Result<()> {
         match LEFT.get() {
             None => Ok(()),
-            Some(0) => Err(io::Error::from(io::ErrorKind::StorageFull)),
-            Some(left) => {
-                LEFT.set(Some(left - 1));
+            Some((_, 0)) => Err(io::Error::from(io::ErrorKind::StorageFull)),
+            Some((fault, left)) => {
+                LEFT.set(Some((fault, left - 1)));
                 Ok(())
             }
         }
     }
 
+    pub(in super::super) fn step_that_frees() -> io::Result<()> {
+        match LEFT.get() {
+            Some((Fault::FullDisk, _)) => Ok(()),
+            _ => step(),
+        }
+    }
+
     pub(super) fn is_next() -> bool {
-        LEFT.get() == Some(0)
+        LEFT.get().is_some_and(|(_, left)| left == 0)
     }
 
     /// Runs `work`, and lets only the first `changes` changes of the disk happen. Says whether that was enough.
-    pub fn cut_after<T>(changes: u32, work: impl FnOnce() -> T) -> (T, bool) {
-        LEFT.set(Some(changes));
+    pub fn cut_after<T>(fault: Fault, changes: u32, work: impl FnOnce() -> T) -> (T, bool) {
+        LEFT.set(Some((fault, changes)));
         let result = work();
-        let enough = LEFT.get() != Some(0);
+        let enough = !is_next();
         LEFT.set(None);
         (result, enough)
     }

@@ -3,7 +3,10 @@
 use super::{
     ASKS_PER_PEER_MAX, Config, NOT_HERE_MAX, OFFERS_MAX, Offer, PEERS_MAX, REMEMBERED_MAX, Wanted,
 };
-use crate::{chunk::ChunkId, manifest::ManifestId};
+use crate::{
+    chunk::ChunkId,
+    manifest::{Manifest, ManifestId},
+};
 use ledger::units::Height;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -43,6 +46,21 @@ impl Peer {
     fn is_asked(&self, wanted: Wanted) -> bool {
         self.asks.iter().any(|a| a.wanted == wanted)
     }
+}
+
+/// What makes one snapshot better than another: that it is newer; of two of one height, that more peers have it. (One
+/// state can be cut in several ways, and only one of them is what honest nodes have.)
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Rank {
+    pub height: Height,
+    pub providers: usize,
+}
+
+/// A snapshot that is offered.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Candidate {
+    pub rank: Rank,
+    pub id: ManifestId,
 }
 
 /// All peers that may be asked.
@@ -179,13 +197,30 @@ impl<P: Clone + Ord> Peers<P> {
         self.in_time().any(|a| a.wanted == wanted)
     }
 
-    /// What is offered and may still be had, newest first.
-    pub(super) fn candidates(&self) -> BTreeSet<std::cmp::Reverse<(Height, ManifestId)>> {
-        self.peers
-            .values()
-            .flat_map(|p| p.offers.iter().filter(|(id, _)| p.offers(id)))
-            .map(|(id, height)| std::cmp::Reverse((*height, *id)))
-            .collect()
+    /// What is offered and may still be had, best first.
+    pub(super) fn candidates(&self) -> Vec<Candidate> {
+        let mut counts: BTreeMap<(Height, ManifestId), usize> = BTreeMap::new();
+        for peer in self.peers.values() {
+            for (id, height) in peer.offers.iter().filter(|(id, _)| peer.offers(id)) {
+                *counts.entry((*height, *id)).or_default() += 1;
+            }
+        }
+        let mut candidates: Vec<Candidate> = counts
+            .into_iter()
+            .map(|((height, id), providers)| Candidate {
+                rank: Rank { height, providers },
+                id,
+            })
+            .collect();
+        candidates.sort_by_key(|c| std::cmp::Reverse((c.rank, c.id)));
+        candidates
+    }
+
+    pub(super) fn rank(&self, manifest: &Manifest) -> Rank {
+        Rank {
+            height: manifest.height(),
+            providers: self.providers(&manifest.id()).count(),
+        }
     }
 
     pub(super) fn offered_height(&self, peer: &P, id: &ManifestId) -> Option<Height> {

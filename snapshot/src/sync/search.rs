@@ -1,8 +1,12 @@
 //! The search: which of the snapshots that are offered to go for.
 
-use super::{GaveUp, Lie, MANIFEST_ASKS_MAX, Output, Wanted, joiner::Joiner, joiner::Phase};
+use super::{
+    GaveUp, Lie, MANIFEST_ASKS_MAX, Output, Wanted,
+    joiner::{Joiner, Phase},
+    peers::Candidate,
+};
 use crate::manifest::{Manifest, ManifestError, ManifestId, UntrustedManifest};
-use std::{cmp::Reverse, sync::Arc};
+use std::sync::Arc;
 
 #[derive(Debug)]
 pub(super) struct Search {
@@ -66,8 +70,9 @@ impl<P: Clone + Ord> Joiner<P> {
             }
             Ok(manifest) => {
                 self.peers.succeeded(peer);
-                let newest = search.held.as_ref();
-                if newest.is_none_or(|held| held.height() < manifest.height()) {
+                let rank = self.peers.rank(&manifest);
+                let held = search.held.as_ref();
+                if held.is_none_or(|held| self.peers.rank(held) < rank) {
                     search.held = Some(Arc::new(manifest));
                 }
             }
@@ -94,7 +99,7 @@ impl<P: Clone + Ord> Joiner<P> {
             return self.begin_fetch(now_ms, resume, out);
         }
         let mut candidates = self.peers.candidates();
-        candidates.retain(|Reverse((_, id))| !self.convicted.contains(id));
+        candidates.retain(|c| !self.convicted.contains(&c.id));
         if !candidates.is_empty() && search.first_offer_ms.is_none() {
             search.first_offer_ms = Some(now_ms);
         }
@@ -105,16 +110,23 @@ impl<P: Clone + Ord> Joiner<P> {
             .is_some_and(|ms| ms >= self.config.offer_window_ms + self.config.choose_ms);
         let mut newer_hoped_for = false;
         if windows_over {
-            let held = search.held.as_ref().map(|m| m.height());
+            let held = search.held.as_ref().map(|m| self.peers.rank(m));
             let mut under_way = self.peers.in_time().count();
-            for Reverse((height, id)) in candidates.iter().copied() {
-                if held.is_some_and(|held| held >= height) {
+            for Candidate { rank, id } in candidates.iter().copied() {
+                let height = rank.height;
+                if held.is_some_and(|held| held >= rank) {
                     break;
                 }
                 let wanted = Wanted::Manifest(id);
-                if self.peers.is_in_time(wanted) {
-                    newer_hoped_for = true;
-                } else if under_way < MANIFEST_ASKS_MAX
+                newer_hoped_for |= self.peers.is_in_time(wanted);
+                // One peer at a time, but none is waited for long.
+                let take_long = self
+                    .peers
+                    .in_time()
+                    .filter(|a| a.wanted == wanted)
+                    .all(|a| now_ms.saturating_sub(a.since_ms) >= self.config.hedge_ms);
+                if take_long
+                    && under_way < MANIFEST_ASKS_MAX
                     && let Some(peer) = self.peers.for_manifest(id, height, now_ms)
                 {
                     self.peers.asked(&peer, wanted, now_ms);
