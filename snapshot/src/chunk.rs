@@ -33,8 +33,8 @@ use std::fmt;
 /// Bytes of a chunk uncompressed, at the most: what a genesis may choose, and above any single entry (1 MiB).
 pub const BYTES_MAX: u64 = 4 << 20;
 
-/// Bytes of an encoded chunk, at the most: zstd lets incompressible bytes grow by less than 1/128.
-pub const ENCODED_BYTES_MAX: usize = (BYTES_MAX + (BYTES_MAX >> 7) + 1024) as usize;
+/// Bytes of an encoded chunk, at the most: head, checksums, and the 1/128 by which zstd may let incompressible bytes grow.
+pub const ENCODED_BYTES_MAX: usize = (4 << 20) + (4 << 13) + 1024;
 
 /// The form byte of a chunk that stands alone.
 const WHOLE: u8 = 1;
@@ -106,9 +106,9 @@ pub enum ChunkError {
     )]
     NotAsListed {
         /// What the chunk is.
-        found: Part,
+        found: Box<Part>,
         /// What the manifest says.
-        listed: Part,
+        listed: Box<Part>,
     },
 }
 
@@ -162,7 +162,7 @@ pub fn encode(subtree: &Subtree) -> Result<Vec<u8>, ChunkError> {
         plain.extend_from_slice(entry.value);
     }
     debug_assert_eq!(plain.len() as u64, bytes, "the tree counts what is stored");
-    let frame = zstd::bulk::compress(&plain, ZSTD_LEVEL).map_err(compression)?;
+    let frame = zstd::bulk::compress(&plain, ZSTD_LEVEL).map_err(|e| compression(&e))?;
     let mut encoded = Vec::with_capacity(HEAD_BYTES + frame.len());
     encoded.push(WHOLE);
     encoded.extend_from_slice(&bytes.to_be_bytes());
@@ -197,8 +197,8 @@ pub(crate) fn verify_within(
     let subtree = tree.top().ok_or(ChunkError::Empty)?;
     if subtree.part() != chunk.part() {
         return Err(ChunkError::NotAsListed {
-            found: subtree.part(),
-            listed: chunk.part(),
+            found: Box::new(subtree.part()),
+            listed: Box::new(chunk.part()),
         });
     }
     Ok(VerifiedChunk(subtree.clone()))
@@ -228,7 +228,7 @@ fn decompress(bytes: &[u8], bytes_max: u64) -> Result<Vec<u8>, ChunkError> {
         return Err(too_much);
     }
     let capacity = usize::try_from(promise).map_err(|_| too_much)?;
-    let plain = zstd::bulk::decompress(frame, capacity).map_err(compression)?;
+    let plain = zstd::bulk::decompress(frame, capacity).map_err(|e| compression(&e))?;
     if plain.len() != capacity {
         return Err(ChunkError::Compression(format!(
             "{} bytes, {promise} were promised",
@@ -262,7 +262,7 @@ fn parse_entry(plain: &[u8]) -> Option<(EntryRef<'_>, &[u8])> {
     Some((EntryRef { place, key, value }, plain))
 }
 
-fn compression(error: std::io::Error) -> ChunkError {
+fn compression(error: &std::io::Error) -> ChunkError {
     ChunkError::Compression(error.to_string())
 }
 

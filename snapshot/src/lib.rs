@@ -13,6 +13,11 @@
 //!
 //! Not here: talking to peers (`p2p`), deciding when to take a snapshot or what to do after a sync (`node`).
 
+#![cfg_attr(
+    test,
+    allow(clippy::cast_possible_truncation, reason = "small numbers in tests")
+)]
+
 pub mod chunk;
 pub mod light;
 pub mod manifest;

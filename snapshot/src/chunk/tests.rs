@@ -121,6 +121,25 @@ fn a_key_that_is_no_states_is_refused() {
     assert!(place_of(&long).is_none());
 }
 
+/// The format as `docs/formats-snapshot.md` draws it. A change here is a new form.
+#[test]
+fn the_format_is_pinned() {
+    let tree = tree_of(&[b"value".to_vec()]);
+    let (chunk, bytes) = whole(&tree);
+    assert_eq!(bytes[0], 1);
+    assert_eq!(bytes[1..9], chunk.bytes.to_be_bytes());
+    let plain = zstd::bulk::decompress(&bytes[9..], 1_000).unwrap();
+    let key = Key::Record {
+        space: "space0".to_owned(),
+        key: vec![0; 8],
+    };
+    let mut expected = (key.encode().len() as u32).to_be_bytes().to_vec();
+    expected.extend(5u32.to_be_bytes());
+    expected.extend(key.encode());
+    expected.extend(b"value");
+    assert_eq!(plain, expected);
+}
+
 proptest! {
     #[test]
     fn any_values_come_back(values in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..300), 1..60)) {

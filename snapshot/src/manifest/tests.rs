@@ -147,6 +147,29 @@ fn a_state_and_a_header_that_differ_make_no_manifest() {
     assert!(matches!(error, ManifestError::OtherRoot { .. }), "{error}");
 }
 
+/// The format as `docs/formats-snapshot.md` draws it. A change here is a new format.
+#[test]
+fn the_format_is_pinned() {
+    let manifest = manifest(&tree(300, 1), 7);
+    let bytes = manifest.encode();
+    let chunks = manifest.chunks().len();
+    let (header, certificate, validators) = (280, 8 + 4 + 32 + 8 + 4 * 96, 8 + 4 * 72);
+    let before_cut = 1 + header + certificate + validators;
+    assert_eq!(bytes.len(), before_cut + 8 + 8 + chunks * 82);
+    let number = |at: usize| u64::from_be_bytes(bytes[at..at + 8].try_into().unwrap());
+    assert_eq!(bytes[0], 1);
+    assert_eq!(number(37), 7, "the height");
+    assert_eq!(number(before_cut), CUT);
+    assert_eq!(number(before_cut + 8), chunks as u64);
+    let first = &bytes[before_cut + 16..][..82];
+    let chunk = manifest.chunks()[0];
+    assert_eq!(first[34..66], chunk.hash.0);
+    assert_eq!(first[66..74], chunk.entries.to_be_bytes());
+    assert_eq!(first[74..], chunk.bytes.to_be_bytes());
+    let pinned = "de5999b8ac6622a519c168da36f11e6ffdc9420c7202144e15c31e44785d20a0";
+    assert_eq!(manifest.id().to_string(), pinned);
+}
+
 proptest! {
     #[test]
     fn no_bytes_make_it_panic(bytes: Vec<u8>) {

@@ -205,10 +205,10 @@ impl<'a> Run<'a> {
     fn restart(&mut self) {
         self.under_way.clear();
         let config = Config::new(CHAIN, set(), Height(1));
-        if self.random.chance(30) {
-            if let Some(bytes) = self.store.values_mut().next() {
-                bytes[0] ^= 1;
-            }
+        if self.random.chance(30)
+            && let Some(bytes) = self.store.values_mut().next()
+        {
+            bytes[0] ^= 1;
         }
         let stored = self.store.keys().copied().collect();
         let resume = self.target.clone().filter(|_| self.random.chance(70));
