@@ -1,1 +1,28 @@
-//! Placeholder head.
+//! Provable pictures of the ledger's state, on disk and from peer to peer.
+//!
+//! A snapshot is a *manifest* (certified header, validator set, and the upper part of the state tree) and *chunks*, which are
+//! the subtrees below. Everything follows from the state's content, so all nodes make the same chunks under the same names.
+//!
+//! | module | what | I/O |
+//! |---|---|---|
+//! | [`manifest`] | what a snapshot consists of, and why it may be believed | none |
+//! | [`chunk`] | a subtree as bytes | none |
+//! | [`light`] | believing a header far ahead of the validator set one trusts | none |
+//! | [`sync`] | the joiner: replies in, requests out | none |
+//! | [`store`] | the chunk store, its writer, retention | disk |
+//!
+//! Not here: talking to peers (`p2p`), deciding when to take a snapshot or what to do after a sync (`node`).
+
+#![cfg_attr(
+    test,
+    allow(clippy::cast_possible_truncation, reason = "small numbers in tests")
+)]
+
+pub mod chunk;
+pub mod light;
+pub mod manifest;
+pub mod store;
+pub mod sync;
+
+#[cfg(test)]
+mod fixtures;

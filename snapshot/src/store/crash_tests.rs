@@ -1,0 +1,92 @@
+//! The process dies, or the disk fills up, before each change of the disk in turn. What was whole stays whole.
+
+use super::disk::fault::{Fault, cut_after};
+use super::*;
+use crate::fixtures::{CUT, certified, manifest, set, tree};
+use ledger::state::tree::Tree;
+
+fn write(store: &Store, tree: &Tree, height: u64) -> Result<SnapshotReport> {
+    write_snapshot(store, tree, certified(tree, height), set(), CUT)
+}
+
+/// Every snapshot on offer loads with its root.
+fn assert_sound(store: &Store, step: u32) -> Vec<u64> {
+    for manifest in store.manifests() {
+        let loaded = store.load(&manifest).unwrap();
+        assert_eq!(loaded.root(), manifest.root(), "after step {step}");
+    }
+    assert_eq!(
+        store.take_damage(),
+        Vec::<String>::new(),
+        "after step {step}"
+    );
+    store.manifests().iter().map(|m| m.height().0).collect()
+}
+
+/// Writing one snapshot and dropping the one before.
+fn replace(store: &Store, new: &Tree) -> Result<()> {
+    write(store, new, 2)?;
+    store.retain(1)?;
+    Ok(())
+}
+
+fn at_every_step(fault: Fault, check: impl Fn(u32, &Path, &Store, &Tree)) {
+    let (old, new) = (tree(60, 1), tree(60, 2));
+    for step in 0.. {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        write(&store, &old, 1).unwrap();
+        let (result, enough) = cut_after(fault, step, || replace(&store, &new));
+        if enough {
+            result.unwrap();
+            assert!(step > 20, "only {step} changes");
+            return;
+        }
+        check(step, dir.path(), &store, &new);
+    }
+}
+
+#[test]
+fn death_at_any_change_leaves_a_whole_snapshot_and_nothing_for_ever() {
+    at_every_step(Fault::Death, |step, dir, _, new| {
+        // It dies a second time, in the middle of starting again.
+        let _ = cut_after(Fault::Death, step % 7, || Store::open(dir));
+        let store = Store::open(dir).unwrap();
+        let heights = assert_sound(&store, step);
+        assert!(!heights.is_empty(), "after step {step} no snapshot is left");
+        replace(&store, new).unwrap();
+        assert_eq!(assert_sound(&store, step), [2]);
+        let wanted = manifest(new, 2).chunk_ids().collect();
+        assert_eq!(store.chunk_ids(), wanted, "after step {step}");
+        let on_disk = std::fs::read_dir(dir.join("chunks")).unwrap().count();
+        assert_eq!(on_disk, store.chunk_ids().len(), "after step {step}");
+    });
+}
+
+#[test]
+fn a_full_disk_leaves_what_was_whole_and_no_partial_snapshot() {
+    at_every_step(Fault::FullDisk, |step, dir, store, new| {
+        let heights = assert_sound(store, step);
+        assert!(!heights.is_empty(), "after step {step}");
+        if heights == [1] {
+            let wanted = store.manifests()[0].chunk_ids().collect();
+            assert_eq!(
+                store.chunk_ids(),
+                wanted,
+                "the space is given back after step {step}"
+            );
+        }
+        replace(store, new).unwrap();
+        assert_eq!(assert_sound(&Store::open(dir).unwrap(), step), [2]);
+    });
+}
+
+#[test]
+fn a_full_disk_is_said_with_file_and_advice() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    let (result, _) = cut_after(Fault::FullDisk, 1, || write(&store, &tree(60, 1), 1));
+    let message = result.unwrap_err().to_string();
+    assert!(message.contains("free some space"), "{message}");
+    assert!(message.contains("chunks"), "{message}");
+}

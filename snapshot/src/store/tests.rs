@@ -1,0 +1,205 @@
+//! What is put is kept whole and found again; what is damaged is never offered; what nothing needs goes.
+
+use super::*;
+use crate::fixtures::{CUT, certified, manifest, set, tree};
+use ledger::state::tree::Tree;
+use std::fs;
+use tempfile::TempDir;
+
+fn open() -> (TempDir, Store) {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    (dir, store)
+}
+
+fn write(store: &Store, tree: &Tree, height: u64) -> SnapshotReport {
+    write_snapshot(store, tree, certified(tree, height), set(), CUT).unwrap()
+}
+
+fn heights(store: &Store) -> Vec<u64> {
+    store.manifests().iter().map(|m| m.height().0).collect()
+}
+
+fn files(dir: &TempDir, folder: &str) -> usize {
+    fs::read_dir(dir.path().join(folder)).unwrap().count()
+}
+
+#[test]
+fn a_snapshot_is_loaded_as_it_was_written_at_every_size() {
+    for count in [0, 1, 10, 5_000] {
+        let (dir, store) = open();
+        let tree = tree(count, 1);
+        let report = write(&store, &tree, 7);
+        assert_eq!(
+            (report.entries, report.bytes),
+            (tree.totals().entries, tree.totals().bytes)
+        );
+        assert_eq!(report.new_chunks, report.chunks);
+        let store = Store::open(dir.path()).unwrap();
+        let manifest = store.read_manifest(&report.manifest).unwrap();
+        let loaded = store.load(&manifest).unwrap();
+        assert_eq!(loaded.root(), tree.root(), "{count} entries");
+        assert!(loaded.iter().eq(tree.iter()));
+        assert_eq!(store.take_damage(), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn a_chunk_is_written_once() {
+    let (dir, store) = open();
+    let tree = tree(300, 1);
+    let first = write(&store, &tree, 7);
+    let again = write(&store, &tree, 8);
+    assert_eq!((again.new_chunks, again.new_bytes), (0, 0));
+    assert_eq!(files(&dir, "chunks") as u64, first.chunks);
+    assert_eq!(heights(&store), [8, 7], "newest first");
+}
+
+#[test]
+fn retention_follows_from_the_manifests_that_are_kept() {
+    let (dir, store) = open();
+    let trees: Vec<Tree> = (0..5).map(|seed| tree(300, seed)).collect();
+    for (tree, height) in trees.iter().zip(1..) {
+        write(&store, tree, height);
+    }
+    let removed = store.retain(2).unwrap();
+    assert_eq!(removed.manifests, 3);
+    assert_eq!(heights(&store), [5, 4]);
+    let needed: BTreeSet<ChunkId> = store
+        .manifests()
+        .iter()
+        .flat_map(|m| m.chunk_ids().collect::<Vec<_>>())
+        .collect();
+    assert_eq!(store.chunk_ids(), needed);
+    assert_eq!(files(&dir, "chunks"), needed.len());
+    for (tree, manifest) in trees.iter().rev().zip(store.manifests()) {
+        assert_eq!(store.load(&manifest).unwrap().root(), tree.root());
+    }
+    assert_eq!(store.retain(2).unwrap(), Removed::default());
+    store.retain(0).unwrap();
+    assert_eq!(heights(&store), [5], "the newest always stays");
+}
+
+#[test]
+fn what_is_pinned_or_being_synced_stays() {
+    let (dir, store) = open();
+    let (a, b) = (tree(300, 1), tree(300, 2));
+    write(&store, &a, 1);
+    write(&store, &b, 2);
+    let target = manifest(&a, 1);
+    let pin = store.pin(target.chunk_ids());
+    assert_eq!(store.retain(1).unwrap().chunks, 0);
+    store.set_sync_target(&target).unwrap();
+    drop(pin);
+    assert_eq!(store.sweep().unwrap().chunks, 0);
+    drop(store);
+    let store = Store::open(dir.path()).unwrap();
+    assert_eq!(
+        store.sweep().unwrap().chunks,
+        0,
+        "a restart knows the target"
+    );
+    assert_eq!(store.read_sync_target().unwrap().unwrap().id(), target.id());
+    store.put_manifest(&target).unwrap();
+    store.clear_sync_target().unwrap();
+    assert_eq!(heights(&store), [2, 1]);
+    assert!(store.retain(1).unwrap().chunks > 0);
+    assert!(store.read_sync_target().unwrap().is_none());
+}
+
+#[test]
+fn a_manifest_without_all_its_chunks_is_refused() {
+    let (_dir, store) = open();
+    let tree = tree(300, 1);
+    let manifest = manifest(&tree, 7);
+    let error = store.put_manifest(&manifest).unwrap_err();
+    let missing = manifest.chunks().len() as u64;
+    assert!(
+        matches!(error, StoreError::NotWhole { missing: m, .. } if m == missing),
+        "{error}"
+    );
+    assert!(store.manifests().is_empty());
+}
+
+/// Flips each byte of each file of a small store in turn. Nothing damaged is offered after a start, given to a peer, or
+/// loaded; and after writing again all is well.
+#[test]
+fn a_flipped_byte_is_found() {
+    let (dir, store) = open();
+    let tree = tree(12, 1);
+    let report = write(&store, &tree, 7);
+    let manifest = store.manifests().remove(0);
+    let id = manifest.chunks()[0].id();
+    let paths = [store.chunk_path(&id), store.manifest_path(&report.manifest)];
+    for (is_manifest, path) in [false, true].into_iter().zip(paths) {
+        let good = fs::read(&path).unwrap();
+        for at in 0..good.len() {
+            let mut bad = good.clone();
+            bad[at] ^= 0x40;
+            fs::write(&path, &bad).unwrap();
+            let store = Store::open(dir.path()).unwrap();
+            if is_manifest {
+                assert!(store.manifests().is_empty(), "byte {at}");
+            } else {
+                let error = store.get_chunk_bytes(&id).unwrap_err();
+                assert!(
+                    matches!(error, StoreError::Damaged { .. }),
+                    "byte {at}: {error}"
+                );
+                assert!(
+                    store.manifests().is_empty(),
+                    "what needs it is not offered any more"
+                );
+                assert!(!store.has_chunk(&id));
+            }
+            assert!(!store.take_damage().is_empty());
+            assert!(!path.exists());
+            assert_eq!(heights(&store).len(), 0);
+            write(&store, &tree, 7);
+            assert_eq!(store.load(&manifest).unwrap().root(), tree.root());
+        }
+    }
+}
+
+/// A file whose checksum holds and whose content is another chunk's: the hash finds it, on loading.
+#[test]
+fn a_chunk_under_a_wrong_name_is_found_on_loading() {
+    let (_dir, store) = open();
+    let tree = tree(300, 1);
+    write(&store, &tree, 7);
+    let manifest = store.manifests().remove(0);
+    let (a, b) = (manifest.chunks()[0].id(), manifest.chunks()[1].id());
+    fs::copy(store.chunk_path(&a), store.chunk_path(&b)).unwrap();
+    let error = store.load(&manifest).unwrap_err();
+    assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
+    assert!(store.manifests().is_empty());
+}
+
+#[test]
+fn a_lost_chunk_takes_its_snapshots_off_the_offer() {
+    let (dir, store) = open();
+    let tree = tree(300, 1);
+    write(&store, &tree, 7);
+    let id = store.manifests()[0].chunks()[0].id();
+    fs::remove_file(store.chunk_path(&id)).unwrap();
+    let reopened = Store::open(dir.path()).unwrap();
+    assert!(reopened.manifests().is_empty());
+    assert!(matches!(
+        store.get_chunk_bytes(&id),
+        Err(StoreError::NoChunk(_))
+    ));
+    assert!(store.manifests().is_empty());
+}
+
+#[test]
+fn strange_files_are_left_alone_and_unfinished_ones_removed() {
+    let (dir, store) = open();
+    let report = write(&store, &tree(12, 1), 7);
+    let chunks = dir.path().join("chunks");
+    fs::write(chunks.join("README"), "mine").unwrap();
+    fs::write(chunks.join(format!("{}.7.new", Hash([1; 32]))), "half").unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    assert_eq!(store.chunk_ids().len() as u64, report.chunks);
+    assert_eq!(files(&dir, "chunks") as u64, report.chunks + 1);
+    assert!(chunks.join("README").exists());
+}

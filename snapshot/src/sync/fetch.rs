@@ -1,0 +1,370 @@
+//! The fetch: which chunk from whom.
+
+use super::{
+    ASKS_MAX, Lie, Output, Progress, READS_MAX, REMEMBERED_MAX, Wanted,
+    joiner::{Joiner, Phase},
+    search::Search,
+};
+use crate::{
+    chunk::{ChunkError, ChunkId, VerifiedChunk},
+    manifest::{ChunkRef, Manifest},
+};
+use ledger::state::tree::{Subtree, Totals, Tree};
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+};
+
+pub(super) struct Fetch {
+    pub manifest: Arc<Manifest>,
+    since_ms: u64,
+    last_chunk_ms: u64,
+    indices: HashMap<ChunkId, usize>,
+    /// The chunks that are verified, in the manifest's order.
+    subtrees: Vec<Option<Subtree>>,
+    chunks_done: u64,
+    done: Totals,
+    fetched_bytes: u64,
+    /// To be read from the store.
+    stored: VecDeque<usize>,
+    reads: usize,
+    /// To be asked for. May name a chunk twice, or one that has come meanwhile.
+    missing: VecDeque<usize>,
+    told: Option<Progress>,
+}
+
+impl Fetch {
+    fn chunk(&self, id: &ChunkId) -> Option<(usize, ChunkRef)> {
+        let index = *self.indices.get(id)?;
+        Some((index, *self.manifest.chunks().get(index)?))
+    }
+
+    fn is_done(&self, index: usize) -> bool {
+        self.subtrees.get(index).is_none_or(Option::is_some)
+    }
+
+    fn put(&mut self, index: usize, verified: VerifiedChunk, now_ms: u64) {
+        let subtree = verified.into_subtree();
+        if let Some(slot @ None) = self.subtrees.get_mut(index) {
+            self.done.entries += subtree.totals().entries;
+            self.done.bytes += subtree.totals().bytes;
+            self.chunks_done += 1;
+            self.last_chunk_ms = now_ms;
+            *slot = Some(subtree);
+        }
+    }
+
+    fn progress(&self, peers: u64, now_ms: u64) -> Progress {
+        Progress {
+            height: self.manifest.height(),
+            chunks_done: self.chunks_done,
+            chunks_total: self.subtrees.len() as u64,
+            done: self.done,
+            total: self.manifest.totals(),
+            fetched_bytes: self.fetched_bytes,
+            peers,
+            elapsed_ms: now_ms.saturating_sub(self.since_ms),
+        }
+    }
+}
+
+impl<P: Clone + Ord> Joiner<P> {
+    /// Freezes the target.
+    pub(super) fn begin_fetch(
+        &mut self,
+        now_ms: u64,
+        manifest: Arc<Manifest>,
+        out: &mut Vec<Output<P>>,
+    ) {
+        let ids = manifest.chunk_ids().enumerate();
+        let is_stored = |i: &usize| {
+            let chunk = manifest.chunks().get(*i);
+            chunk.is_some_and(|c| self.stored.contains(&c.id()))
+        };
+        let (stored, missing) = (0..manifest.chunks().len()).partition(is_stored);
+        let fetch = Fetch {
+            since_ms: now_ms,
+            last_chunk_ms: now_ms,
+            indices: ids.map(|(i, id)| (id, i)).collect(),
+            subtrees: vec![None; manifest.chunks().len()],
+            chunks_done: 0,
+            done: Totals::default(),
+            fetched_bytes: 0,
+            stored,
+            reads: 0,
+            missing,
+            told: None,
+            manifest: Arc::clone(&manifest),
+        };
+        self.peers.forget_not_here();
+        self.phase = Phase::Fetch(Box::new(fetch));
+        out.push(Output::Target(manifest));
+    }
+
+    /// A peer's answer to a request for a chunk.
+    pub(super) fn on_chunk(
+        &mut self,
+        peer: &P,
+        id: ChunkId,
+        bytes: Vec<u8>,
+        now_ms: u64,
+        out: &mut Vec<Output<P>>,
+    ) {
+        let Phase::Fetch(fetch) = &mut self.phase else {
+            return;
+        };
+        let Some((index, chunk)) = fetch.chunk(&id) else {
+            return;
+        };
+        if fetch.is_done(index) {
+            return;
+        }
+        match fetch.manifest.verify_chunk(&chunk, &bytes) {
+            Ok(verified) => {
+                fetch.put(index, verified, now_ms);
+                fetch.fetched_bytes += chunk.bytes;
+                self.stored.insert(id);
+                self.peers.succeeded(peer);
+                out.push(Output::Store { id, bytes });
+            }
+            Err(error @ ChunkError::NotAsListed { .. }) => self.convict(&error, now_ms, out),
+            Err(ChunkError::Form(_)) => {
+                // A newer program's: nothing that we can use, and no lie.
+                self.on_chunk_not_here(peer, id);
+            }
+            Err(error) => {
+                fetch.missing.push_front(index);
+                self.ban(peer, Lie::Chunk { id, error }, out);
+            }
+        }
+    }
+
+    /// What the store gave for a chunk.
+    pub(super) fn on_stored(
+        &mut self,
+        id: ChunkId,
+        bytes: Option<&[u8]>,
+        now_ms: u64,
+        out: &mut Vec<Output<P>>,
+    ) {
+        let Phase::Fetch(fetch) = &mut self.phase else {
+            return;
+        };
+        let Some((index, chunk)) = fetch.chunk(&id) else {
+            return;
+        };
+        fetch.reads = fetch.reads.saturating_sub(1);
+        if fetch.is_done(index) {
+            return;
+        }
+        match bytes.map(|bytes| fetch.manifest.verify_chunk(&chunk, bytes)) {
+            Some(Ok(verified)) => fetch.put(index, verified, now_ms),
+            Some(Err(error @ ChunkError::NotAsListed { .. })) => self.convict(&error, now_ms, out),
+            Some(Err(_)) | None => {
+                self.stored.remove(&id);
+                fetch.missing.push_back(index);
+            }
+        }
+    }
+
+    pub(super) fn on_chunk_not_here(&mut self, peer: &P, id: ChunkId) {
+        if let Phase::Fetch(fetch) = &mut self.phase
+            && let Some((index, _)) = fetch.chunk(&id)
+        {
+            self.peers.not_here(peer, id, fetch.manifest.id());
+            fetch.missing.push_back(index);
+        }
+    }
+
+    /// Chunks that somebody owed and will not, or not in time, deliver.
+    pub(super) fn ask_again(&mut self, wanted: impl IntoIterator<Item = Wanted>) {
+        let Phase::Fetch(fetch) = &mut self.phase else {
+            return;
+        };
+        for wanted in wanted {
+            if let Wanted::Chunk(id) = wanted
+                && let Some((index, _)) = fetch.chunk(&id)
+            {
+                fetch.missing.push_front(index);
+            }
+        }
+    }
+
+    /// The manifest is refuted: nobody who checked it before offering it, as everyone must, is honest.
+    fn convict(&mut self, error: &ChunkError, now_ms: u64, out: &mut Vec<Output<P>>) {
+        let Phase::Fetch(fetch) = &self.phase else {
+            return;
+        };
+        let id = fetch.manifest.id();
+        if self.convicted.len() >= REMEMBERED_MAX {
+            self.convicted.pop_first();
+        }
+        self.convicted.insert(id);
+        let liars: Vec<P> = self.peers.providers(&id).cloned().collect();
+        for peer in liars {
+            let error = error.clone();
+            self.ban(&peer, Lie::Refuted { id, error }, out);
+        }
+        self.phase = Phase::Search(Search::new(now_ms, None));
+    }
+
+    /// Asks for what is missing, and ends the fetch when it can.
+    pub(super) fn go_on_fetching(&mut self, now_ms: u64, out: &mut Vec<Output<P>>) {
+        let Phase::Fetch(fetch) = &mut self.phase else {
+            return;
+        };
+        if fetch.chunks_done == fetch.subtrees.len() as u64 {
+            return self.finish(now_ms, out);
+        }
+        while fetch.reads < READS_MAX
+            && let Some(index) = fetch.stored.pop_front()
+        {
+            if let Some(chunk) = fetch.manifest.chunks().get(index) {
+                fetch.reads += 1;
+                out.push(Output::Read { id: chunk.id() });
+            }
+        }
+        let reading = fetch.reads > 0 || !fetch.stored.is_empty();
+        let target = fetch.manifest.id();
+        let stalled = now_ms.saturating_sub(fetch.last_chunk_ms) >= self.config.stall_ms;
+        let alone = self.peers.providers(&target).next().is_none();
+        if !reading && (stalled || (alone && self.waited_for_providers(now_ms))) {
+            self.phase = Phase::Search(Search::new(now_ms, None));
+            return;
+        }
+        self.ask_missing(now_ms, out);
+        self.hedge(now_ms, out);
+    }
+
+    /// A reconnecting peer gets a moment before its target is released.
+    fn waited_for_providers(&self, now_ms: u64) -> bool {
+        let Phase::Fetch(fetch) = &self.phase else {
+            return false;
+        };
+        now_ms.saturating_sub(fetch.last_chunk_ms) >= self.config.no_snapshot_ms
+    }
+
+    fn ask_missing(&mut self, now_ms: u64, out: &mut Vec<Output<P>>) {
+        let Phase::Fetch(fetch) = &mut self.phase else {
+            return;
+        };
+        let target = fetch.manifest.id();
+        let mut under_way = self.peers.in_time().count();
+        loop {
+            // One each in turn, so that every provider gets its share.
+            let mut asked = false;
+            for peer in self.peers.free_providers(&target, now_ms) {
+                if under_way >= ASKS_MAX {
+                    return;
+                }
+                let Some(id) = next_for(fetch, &self.peers, &peer) else {
+                    continue;
+                };
+                let wanted = Wanted::Chunk(id);
+                self.peers.asked(&peer, wanted, now_ms);
+                out.push(Output::Ask { peer, wanted });
+                under_way += 1;
+                asked = true;
+            }
+            if !asked {
+                return;
+            }
+        }
+    }
+
+    /// With nothing else to ask, asks a second peer for what takes long.
+    fn hedge(&mut self, now_ms: u64, out: &mut Vec<Output<P>>) {
+        let Phase::Fetch(fetch) = &mut self.phase else {
+            return;
+        };
+        if !fetch.missing.is_empty() {
+            return;
+        }
+        let target = fetch.manifest.id();
+        let mut long: Vec<(u64, Wanted)> = self
+            .peers
+            .in_time()
+            .filter(|a| now_ms.saturating_sub(a.since_ms) >= self.config.hedge_ms)
+            .map(|a| (a.since_ms, a.wanted))
+            .collect();
+        long.sort();
+        for (_, wanted) in long {
+            let Wanted::Chunk(id) = wanted else { continue };
+            let once = self.peers.in_time().filter(|a| a.wanted == wanted).count() == 1;
+            if !once || self.peers.in_time().count() >= ASKS_MAX {
+                continue;
+            }
+            let free = self.peers.free_providers(&target, now_ms);
+            let Some(peer) = free.into_iter().find(|p| self.peers.may_have(p, id)) else {
+                continue;
+            };
+            self.peers.asked(&peer, wanted, now_ms);
+            out.push(Output::Ask { peer, wanted });
+        }
+    }
+
+    /// Says how far it is, if that has changed.
+    pub(super) fn tell_progress(&mut self, now_ms: u64, out: &mut Vec<Output<P>>) {
+        let Phase::Fetch(fetch) = &mut self.phase else {
+            return;
+        };
+        let peers = self.peers.providers(&fetch.manifest.id()).count() as u64;
+        let progress = fetch.progress(peers, now_ms);
+        let same = |told: &Progress| {
+            let elapsed_ms = progress.elapsed_ms;
+            Progress {
+                elapsed_ms,
+                ..*told
+            } == progress
+        };
+        if !fetch.told.as_ref().is_some_and(same) {
+            fetch.told = Some(progress);
+            out.push(Output::Progress(progress));
+        }
+    }
+
+    fn finish(&mut self, now_ms: u64, out: &mut Vec<Output<P>>) {
+        self.tell_progress(now_ms, out);
+        let Phase::Fetch(fetch) = std::mem::replace(&mut self.phase, Phase::Over) else {
+            return;
+        };
+        let Fetch {
+            manifest, subtrees, ..
+        } = *fetch;
+        let subtrees: Vec<Subtree> = subtrees.into_iter().flatten().collect();
+        match Tree::join(&subtrees) {
+            Ok(tree) if tree.root() == manifest.root() => {
+                out.push(Output::Done { tree, manifest });
+            }
+            // Verified chunks of a verified manifest join to its root. Were that wrong, nothing must be adopted.
+            _ => {
+                debug_assert!(false, "verified chunks do not give the verified root");
+                self.convicted.insert(manifest.id());
+                self.phase = Phase::Search(Search::new(now_ms, None));
+            }
+        }
+    }
+}
+
+/// The next missing chunk that a peer may have.
+fn next_for<P: Clone + Ord>(
+    fetch: &mut Fetch,
+    peers: &super::peers::Peers<P>,
+    peer: &P,
+) -> Option<ChunkId> {
+    let mut at = 0;
+    while let Some(&index) = fetch.missing.get(at) {
+        let id = fetch.manifest.chunks().get(index)?.id();
+        if fetch.is_done(index) || peers.is_in_time(Wanted::Chunk(id)) {
+            // Here already, or asked of somebody who is in time: noted twice.
+            fetch.missing.remove(at);
+        } else if peers.may_have(peer, id) {
+            fetch.missing.remove(at);
+            return Some(id);
+        } else {
+            // At most NOT_HERE_MAX and the peer's own requests are passed over.
+            at += 1;
+        }
+    }
+    None
+}

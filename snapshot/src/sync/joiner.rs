@@ -1,0 +1,128 @@
+//! The joiner itself: takes inputs apart, and lets its phase go on.
+
+use super::{Config, Input, Lie, Output, Wanted, fetch::Fetch, peers::Peers, search::Search};
+use crate::{
+    chunk::ChunkId,
+    manifest::{Manifest, ManifestId},
+};
+use std::{collections::BTreeSet, sync::Arc};
+
+pub(super) enum Phase {
+    Search(Search),
+    Fetch(Box<Fetch>),
+    Over,
+}
+
+/// Gets a state from peers. See the module's head. `P` names a peer.
+pub struct Joiner<P> {
+    pub(super) config: Config,
+    pub(super) peers: Peers<P>,
+    /// Chunks that the store has, by what it and we said.
+    pub(super) stored: BTreeSet<ChunkId>,
+    /// Manifests that a chunk refuted.
+    pub(super) convicted: BTreeSet<ManifestId>,
+    pub(super) phase: Phase,
+}
+
+impl<P: Clone + Ord> Joiner<P> {
+    /// A joiner that begins now. `stored` are the chunks in the store, which are read and verified rather than fetched;
+    /// `resume` is the verified target of a sync that was cut short, which is gone on with if a peer still has it.
+    pub fn new(
+        config: Config,
+        now_ms: u64,
+        stored: BTreeSet<ChunkId>,
+        resume: Option<Arc<Manifest>>,
+    ) -> Self {
+        let resume = resume.filter(|m| m.height() >= config.height_min);
+        Self {
+            config,
+            peers: Peers::default(),
+            stored,
+            convicted: BTreeSet::new(),
+            phase: Phase::Search(Search::new(now_ms, resume)),
+        }
+    }
+
+    /// Whether it is done or has given up.
+    pub const fn is_over(&self) -> bool {
+        matches!(self.phase, Phase::Over)
+    }
+
+    /// The frozen target, while there is one.
+    pub fn target(&self) -> Option<&Arc<Manifest>> {
+        match &self.phase {
+            Phase::Fetch(fetch) => Some(&fetch.manifest),
+            _ => None,
+        }
+    }
+
+    /// Takes an input, and says what is to be done. `now_ms` never goes back.
+    pub fn handle(&mut self, now_ms: u64, input: Input<P>) -> Vec<Output<P>> {
+        let mut out = Vec::new();
+        if self.is_over() {
+            return out;
+        }
+        let ticked = matches!(input, Input::Tick);
+        self.take(now_ms, input, &mut out);
+        self.go_on_searching(now_ms, &mut out);
+        self.go_on_fetching(now_ms, &mut out);
+        if ticked {
+            self.tell_progress(now_ms, &mut out);
+        }
+        out
+    }
+
+    fn take(&mut self, now_ms: u64, input: Input<P>, out: &mut Vec<Output<P>>) {
+        match input {
+            Input::Offers { peer, offers } => {
+                self.peers.offer(&peer, offers, self.config.height_min);
+            }
+            Input::Answer {
+                peer,
+                wanted,
+                bytes,
+            } => {
+                if !self.peers.answered(&peer, wanted) {
+                    return;
+                }
+                match wanted {
+                    Wanted::Manifest(id) => self.on_manifest(&peer, id, &bytes, out),
+                    Wanted::Chunk(id) => self.on_chunk(&peer, id, bytes, now_ms, out),
+                }
+            }
+            Input::NotHere { peer, wanted } => {
+                if !self.peers.answered(&peer, wanted) {
+                    return;
+                }
+                match wanted {
+                    Wanted::Manifest(id) => self.peers.refuse(&peer, id),
+                    Wanted::Chunk(id) => self.on_chunk_not_here(&peer, id),
+                }
+            }
+            Input::Failed { peer, wanted } => {
+                if self.peers.answered(&peer, wanted) {
+                    self.peers.failed(&peer, now_ms);
+                    self.ask_again([wanted]);
+                }
+            }
+            Input::Gone { peer } => {
+                let owed = self.peers.remove(&peer);
+                self.ask_again(owed);
+            }
+            Input::Stored { id, bytes } => self.on_stored(id, bytes.as_deref(), now_ms, out),
+            Input::Tick => {
+                let late = self.peers.pass_time(now_ms, &self.config);
+                self.ask_again(late);
+            }
+        }
+    }
+
+    pub(super) fn ban(&mut self, peer: &P, lie: Lie, out: &mut Vec<Output<P>>) {
+        let owed = self.peers.ban(peer);
+        self.ask_again(owed);
+        out.push(Output::Ban {
+            peer: peer.clone(),
+            lie,
+        });
+    }
+}

@@ -1,0 +1,205 @@
+//! The joiner's single decisions, one at a time.
+
+use super::*;
+use crate::fixtures::{CHAIN, CUT, certified_by, keys, manifest, set, tree};
+
+type Out = Vec<Output<u32>>;
+
+fn joiner() -> Joiner<u32> {
+    let config = Config::new(CHAIN, set(), Height(1));
+    Joiner::new(config, 0, Default::default(), None)
+}
+
+fn offer(joiner: &mut Joiner<u32>, now_ms: u64, peer: u32, offers: &[(u64, ManifestId)]) -> Out {
+    let one = |&(height, manifest): &(u64, ManifestId)| Offer {
+        height: Height(height),
+        manifest,
+    };
+    let offers = offers.iter().map(one).collect();
+    joiner.handle(now_ms, Input::Offers { peer, offers })
+}
+
+fn answer(joiner: &mut Joiner<u32>, now_ms: u64, peer: u32, m: &Manifest) -> Out {
+    let (wanted, bytes) = (Wanted::Manifest(m.id()), m.encode());
+    joiner.handle(
+        now_ms,
+        Input::Answer {
+            peer,
+            wanted,
+            bytes,
+        },
+    )
+}
+
+fn asked(out: &Out) -> Vec<(u32, Wanted)> {
+    let one = |o: &Output<u32>| match o {
+        Output::Ask { peer, wanted } => Some((*peer, *wanted)),
+        _ => None,
+    };
+    out.iter().filter_map(one).collect()
+}
+
+fn target(out: &Out) -> Option<u64> {
+    out.iter().find_map(|o| match o {
+        Output::Target(m) => Some(m.height().0),
+        _ => None,
+    })
+}
+
+fn banned(out: &Out) -> Vec<u32> {
+    let one = |o: &Output<u32>| match o {
+        Output::Ban { peer, .. } => Some(*peer),
+        _ => None,
+    };
+    out.iter().filter_map(one).collect()
+}
+
+#[test]
+fn without_any_offer_it_says_so_within_seconds() {
+    let mut joiner = joiner();
+    assert!(joiner.handle(4_900, Input::Tick).is_empty());
+    let out = joiner.handle(5_000, Input::Tick);
+    assert!(
+        matches!(
+            out[..],
+            [Output::GaveUp(GaveUp::NoSnapshot { waited_ms: 5_000 })]
+        ),
+        "{out:?}"
+    );
+    assert!(joiner.is_over());
+}
+
+#[test]
+fn the_newest_that_verifies_is_the_target() {
+    let mut joiner = joiner();
+    let (old, new) = (manifest(&tree(50, 1), 5), manifest(&tree(50, 2), 9));
+    offer(&mut joiner, 0, 1, &[(5, old.id())]);
+    offer(&mut joiner, 0, 2, &[(9, new.id()), (5, old.id())]);
+    let out = joiner.handle(2_000, Input::Tick);
+    assert_eq!(
+        asked(&out),
+        [
+            (2, Wanted::Manifest(new.id())),
+            (1, Wanted::Manifest(old.id()))
+        ]
+    );
+    assert_eq!(
+        target(&answer(&mut joiner, 2_100, 1, &old)),
+        None,
+        "a newer one is under way"
+    );
+    assert_eq!(target(&answer(&mut joiner, 2_200, 2, &new)), Some(9));
+}
+
+#[test]
+fn a_newer_offer_that_never_comes_holds_it_up_for_seconds_only() {
+    let mut joiner = joiner();
+    let old = manifest(&tree(50, 1), 5);
+    offer(&mut joiner, 0, 1, &[(5, old.id())]);
+    offer(&mut joiner, 0, 2, &[(9, ManifestId::default())]);
+    joiner.handle(1_500, Input::Tick);
+    assert_eq!(target(&answer(&mut joiner, 1_600, 1, &old)), None);
+    assert_eq!(target(&joiner.handle(6_500, Input::Tick)), Some(5));
+}
+
+#[test]
+fn a_forged_manifest_bans_its_sender_and_a_far_one_does_not() {
+    let tree = tree(50, 1);
+    let good = manifest(&tree, 9);
+    let (forged, bytes) = good.forged(|c, _| c.header.time.0 += 1);
+    let mut joiner = joiner();
+    offer(&mut joiner, 0, 1, &[(9, forged)]);
+    joiner.handle(2_000, Input::Tick);
+    let wanted = Wanted::Manifest(forged);
+    let out = joiner.handle(
+        2_100,
+        Input::Answer {
+            peer: 1,
+            wanted,
+            bytes,
+        },
+    );
+    assert_eq!(banned(&out), [1]);
+    let out = offer(&mut joiner, 2_200, 1, &[(9, good.id())]);
+    assert_eq!(asked(&out), [], "a liar is never asked again");
+
+    let strangers = keys(100);
+    let certified = certified_by(&tree, 9, &strangers);
+    let set = crate::fixtures::set_of(&strangers);
+    let (far, _) = Manifest::of_tree(&tree, certified, set, CUT).unwrap();
+    let out = offer(&mut joiner, 2_300, 2, &[(9, far.id())]);
+    assert_eq!(asked(&out), [(2, Wanted::Manifest(far.id()))]);
+    let out = answer(&mut joiner, 4_100, 2, &far);
+    assert_eq!((banned(&out), target(&out)), (vec![], None));
+    let out = joiner.handle(30_000, Input::Tick);
+    assert!(
+        matches!(&out[..], [Output::GaveUp(GaveUp::NoneVerified { last, .. })] if last.contains("1/3")),
+        "{out:?}"
+    );
+}
+
+#[test]
+fn a_wrong_height_in_an_offer_is_a_lie() {
+    let mut joiner = joiner();
+    let good = manifest(&tree(50, 1), 5);
+    offer(&mut joiner, 0, 1, &[(99, good.id())]);
+    joiner.handle(2_000, Input::Tick);
+    assert_eq!(banned(&answer(&mut joiner, 2_100, 1, &good)), [1]);
+}
+
+#[test]
+fn what_was_not_asked_for_is_dropped() {
+    let mut joiner = joiner();
+    let good = manifest(&tree(50, 1), 5);
+    assert!(answer(&mut joiner, 100, 1, &good).is_empty());
+    offer(&mut joiner, 100, 1, &[(5, good.id())]);
+    assert!(answer(&mut joiner, 200, 1, &good).is_empty());
+    assert!(joiner.target().is_none());
+}
+
+#[test]
+fn requests_and_peers_are_bounded() {
+    let mut joiner = joiner();
+    let good = manifest(&tree(3_000, 1), 5);
+    let peers = PEERS_MAX as u32 + 50;
+    let mut all = Vec::new();
+    for peer in 0..peers {
+        all.extend(offer(&mut joiner, 0, peer, &[(5, good.id())]));
+    }
+    all.extend(joiner.handle(2_000, Input::Tick));
+    let (peer, _) = asked(&all)[0];
+    let out = answer(&mut joiner, 2_100, peer, &good);
+    assert_eq!(asked(&out).len(), ASKS_MAX);
+    let out = joiner.handle(
+        2_200,
+        Input::Gone {
+            peer: asked(&out)[0].0,
+        },
+    );
+    assert_eq!(asked(&out).len(), 1, "what one owed is asked of another");
+}
+
+#[test]
+fn one_peer_gets_few_requests_and_a_stuck_one_none() {
+    let mut joiner = joiner();
+    let good = manifest(&tree(3_000, 1), 5);
+    offer(&mut joiner, 0, 1, &[(5, good.id())]);
+    joiner.handle(2_000, Input::Tick);
+    let out = answer(&mut joiner, 2_100, 1, &good);
+    let first = asked(&out);
+    assert_eq!(first.len(), ASKS_PER_PEER_MAX);
+    assert_eq!(
+        asked(&joiner.handle(8_000, Input::Tick)),
+        [],
+        "late requests keep their slots"
+    );
+    let out = offer(&mut joiner, 8_100, 2, &[(5, good.id())]);
+    let second = asked(&out);
+    assert!(second.iter().all(|(peer, _)| *peer == 2));
+    let of = |asked: &[(u32, Wanted)]| {
+        let mut wanted: Vec<Wanted> = asked.iter().map(|(_, w)| *w).collect();
+        wanted.sort();
+        wanted
+    };
+    assert_eq!(of(&second), of(&first), "what is late goes to the other");
+}
