@@ -283,7 +283,8 @@ impl Task {
     }
 
     pub(super) fn penalize(&mut self, id: PeerId, fault: Fault) {
-        if id == self.local {
+        // What a blocked peer sent before its connection was closed counts no more.
+        if id == self.local || self.faults.is_blocked(&id) {
             return;
         }
         let Outcome::Block { forgotten } = self.faults.count(id, fault, Instant::now()) else {

@@ -109,7 +109,7 @@ pub(crate) async fn start(
         dialing: Dialing::new(&config, local),
         faults: Faults::new(config.limits.faults_max, config.limits.block_for),
         waiting: Waiting::default(),
-        rates: Rates::default(),
+        rates: Rates::new(&config.limits),
         requests: Requests::new(&config.limits),
         limits: config.limits,
     };
@@ -294,3 +294,6 @@ impl Task {
         self.shared.set_peers(peers);
     }
 }
+
+#[cfg(test)]
+mod hostile_tests;
