@@ -227,7 +227,7 @@ impl Task {
         for peer in self.faults.expire(now) {
             self.swarm.behaviour_mut().blocked.unblock_peer(peer);
         }
-        self.turn_away_the_silent(now);
+        self.look_after_the_new(now);
         self.dial_due(now);
         self.rates.forget_the_idle(now);
     }

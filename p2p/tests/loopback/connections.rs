@@ -78,7 +78,7 @@ async fn a_peer_of_another_chain_is_turned_away() {
 async fn a_peer_that_comes_back_is_found_again() {
     let mut a = Node::new(1, &[]).await;
     let address = a.address();
-    let mut b = Node::new(2, &[address.clone()]).await;
+    let mut b = Node::new(2, std::slice::from_ref(&address)).await;
     for _ in 0..2 {
         b.connected(a.peer()).await;
         a.network.stop().await;
