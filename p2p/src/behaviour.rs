@@ -230,3 +230,35 @@ fn gossip(chain: &ChainId) -> Result<Gossipsub, String> {
     }
     Ok(gossip)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gossipsub::DataTransform;
+
+    #[test]
+    fn the_gate_lets_in_what_may_come_in() {
+        let gate = Gate {
+            data_bytes_max: HashMap::from([(TopicHash::from_raw("known"), 10)]),
+        };
+        for (topic, bytes, passes) in [
+            ("known", 3, false),
+            ("known", 4, true),
+            ("known", 10, true),
+            ("known", 11, false),
+            ("unknown", 5, false),
+        ] {
+            let raw = gossipsub::RawMessage {
+                source: None,
+                data: vec![0; bytes],
+                sequence_number: None,
+                topic: TopicHash::from_raw(topic),
+                signature: None,
+                key: None,
+                validated: false,
+            };
+            let passed = gate.inbound_transform(raw).is_ok();
+            assert_eq!(passed, passes, "{bytes} bytes on the {topic} topic");
+        }
+    }
+}

@@ -48,6 +48,11 @@ pub struct Limits {
     pub request_timeout: Duration,
     /// Bytes of an answer that this node takes.
     pub response_bytes_max: u32,
+    /// New gossip messages a second from one peer, and twice as many at once after a pause. The default is several times
+    /// what all nodes of a loaded network make together, since one peer may forward it all; and few enough that the names
+    /// of all that came within [`crate::DUPLICATES_REMEMBERED`] stay in some 20 MB. What is more is ignored; a peer that
+    /// goes on past that is blocked.
+    pub gossip_per_second_max: u32,
     /// The first pause before a lost peer is dialled again. It doubles at each failure.
     pub redial_first: Duration,
     /// The longest such pause.
@@ -65,6 +70,7 @@ impl Default for Limits {
             connections_max: 96,
             request_timeout: Duration::from_secs(10),
             response_bytes_max: crate::RESPONSE_BYTES_MAX,
+            gossip_per_second_max: 10_000,
             redial_first: Duration::from_millis(500),
             redial_max: Duration::from_secs(20),
             faults_max: 3,

@@ -23,6 +23,9 @@ use std::{
 const IDENTIFY_WITHIN: Duration = Duration::from_secs(10);
 /// How long a peer that is identified may take to say that it hears gossip, before it counts as connected without.
 const SUBSCRIBE_WITHIN: Duration = Duration::from_secs(2);
+/// How long a peer of another chain stays connected: long enough to learn for itself that it is wrong here, so that the
+/// operators of both sides are told.
+const WRONG_CHAIN_STAYS: Duration = Duration::from_millis(500);
 /// Pings lost in a row that show a connection to be dead.
 const PINGS_LOST_MAX: u32 = 3;
 /// Characters shown of what a peer of another chain says.
@@ -44,6 +47,8 @@ struct Connected {
     identified: bool,
     subscribed: bool,
     announced: bool,
+    /// It is of another chain, and goes then.
+    goes_at: Option<Instant>,
     rtt: Option<Duration>,
     /// Where it says that it listens.
     listens: Vec<Multiaddr>,
@@ -118,6 +123,7 @@ impl Task {
             identified: false,
             subscribed: false,
             announced: false,
+            goes_at: None,
             rtt: None,
             listens: Vec::new(),
         });
@@ -186,19 +192,24 @@ impl Task {
     }
 
     fn on_wrong_chain(&mut self, id: PeerId, theirs: &str) {
+        let Some(connected) = self.connections.0.get_mut(&id) else {
+            return;
+        };
+        if connected.goes_at.is_some() {
+            return;
+        }
+        connected.goes_at = Some(Instant::now() + WRONG_CHAIN_STAYS);
+        let peer = connected.peer;
         let theirs: String = theirs.chars().take(THEIRS_CHARS_MAX).collect();
         let ours = &self.spoken;
         if self.dialing.is_configured(&id) {
-            tracing::warn!(peer = %id, %theirs, %ours, "a configured peer is of another chain");
+            tracing::warn!(%peer, %theirs, %ours, "a configured peer is of another chain");
         } else {
-            tracing::info!(peer = %id, %theirs, %ours, "a peer of another chain");
+            tracing::info!(%peer, %theirs, %ours, "a peer of another chain");
         }
         self.dialing.forget(&id);
-        self.disconnect(id);
         // It dials again, and is reported again: this news may be dropped.
-        if let Some(peer) = Peer::from_id(id) {
-            let _ = self.events.try_send(Event::WrongChain { peer, theirs });
-        }
+        let _ = self.events.try_send(Event::WrongChain { peer, theirs });
     }
 
     /// A peer says that it hears a channel of this chain.
@@ -220,6 +231,9 @@ impl Task {
     /// shows as much as identify does.
     pub(super) fn announce(&mut self, id: PeerId) -> Option<Peer> {
         let connected = self.connections.0.get_mut(&id)?;
+        if connected.goes_at.is_some() {
+            return None;
+        }
         let peer = connected.peer;
         if !connected.announced {
             connected.announced = true;
@@ -261,20 +275,21 @@ impl Task {
         }
     }
 
-    /// Disconnects those who do not say who they are, and counts those as connected who do not want gossip.
-    pub(super) fn turn_away_the_silent(&mut self, now: Instant) {
-        let waiting = self.connections.0.iter().filter(|(_, c)| !c.announced);
-        let (mut silent, mut deaf) = (Vec::new(), Vec::new());
-        for (id, connected) in waiting {
+    /// Disconnects those who do not say who they are, and those of another chain; counts those as connected who do not
+    /// want gossip.
+    pub(super) fn look_after_the_new(&mut self, now: Instant) {
+        let (mut unwanted, mut deaf) = (Vec::new(), Vec::new());
+        for (id, connected) in &self.connections.0 {
             let age = now.saturating_duration_since(connected.since);
-            if connected.identified && age >= SUBSCRIBE_WITHIN {
+            let silent = !connected.identified && !connected.announced && age >= IDENTIFY_WITHIN;
+            if silent || connected.goes_at.is_some_and(|at| at <= now) {
+                unwanted.push(*id);
+            } else if connected.identified && !connected.announced && age >= SUBSCRIBE_WITHIN {
                 deaf.push(*id);
-            } else if !connected.identified && age >= IDENTIFY_WITHIN {
-                silent.push(*id);
             }
         }
-        for id in silent {
-            tracing::debug!(peer = %id, "a peer does not say who it is");
+        for id in unwanted {
+            tracing::debug!(peer = %id, "a peer is of another chain or does not say of which");
             self.disconnect(id);
         }
         for id in deaf {
@@ -283,7 +298,8 @@ impl Task {
     }
 
     pub(super) fn penalize(&mut self, id: PeerId, fault: Fault) {
-        if id == self.local {
+        // What a blocked peer sent before its connection was closed counts no more.
+        if id == self.local || self.faults.is_blocked(&id) {
             return;
         }
         let Outcome::Block { forgotten } = self.faults.count(id, fault, Instant::now()) else {

@@ -2,6 +2,7 @@
 
 use super::Task;
 use crate::{
+    config::Limits,
     event::Event,
     faults::Fault,
     gossip::{Channel, EDITION_BYTES, Gossip, GossipId, Published, Verdict},
@@ -18,15 +19,14 @@ use std::{
 };
 use tokio::sync::oneshot;
 
-/// New messages that a peer may send in a second. Several times what all nodes of a loaded network make together, since
-/// one peer may forward it all; few enough that the names of [`crate::DUPLICATES_REMEMBERED`] stay in some 20 MB.
-const MESSAGES_PER_SECOND_MAX: u32 = 10_000;
-/// What may come at once, after a pause. As much again is ignored; beyond that the peer floods.
-const BURST_MAX: f64 = 20_000.0;
+/// Seconds' worth that may come at once, after a pause. As much again is ignored; beyond that the peer floods.
+const BURST_SECONDS: f64 = 2.0;
 
 /// How much each peer may still send.
-#[derive(Default)]
-pub(super) struct Rates(HashMap<PeerId, Bucket>);
+pub(super) struct Rates {
+    per_second: f64,
+    buckets: HashMap<PeerId, Bucket>,
+}
 
 struct Bucket {
     tokens: f64,
@@ -41,18 +41,25 @@ enum Pace {
 }
 
 impl Rates {
+    pub(super) fn new(limits: &Limits) -> Self {
+        Self {
+            per_second: f64::from(limits.gossip_per_second_max),
+            buckets: HashMap::new(),
+        }
+    }
+
     fn count(&mut self, peer: PeerId, now: Instant) -> Pace {
-        let bucket = self.0.entry(peer).or_insert(Bucket {
-            tokens: BURST_MAX,
+        let full = self.per_second * BURST_SECONDS;
+        let bucket = self.buckets.entry(peer).or_insert(Bucket {
+            tokens: full,
             filled: now,
         });
         let passed = now.saturating_duration_since(bucket.filled).as_secs_f64();
-        let more = passed * f64::from(MESSAGES_PER_SECOND_MAX);
         bucket.filled = now;
-        bucket.tokens = (bucket.tokens + more).min(BURST_MAX) - 1.0;
+        bucket.tokens = (bucket.tokens + passed * self.per_second).min(full) - 1.0;
         if bucket.tokens >= 0.0 {
             Pace::Fine
-        } else if bucket.tokens > -BURST_MAX {
+        } else if bucket.tokens > -full {
             Pace::TooFast
         } else {
             Pace::Flood
@@ -61,8 +68,8 @@ impl Rates {
 
     /// Forgets buckets that are full again.
     pub(super) fn forget_the_idle(&mut self, now: Instant) {
-        let full_after = Duration::from_secs(10);
-        self.0
+        let full_after = Duration::from_secs_f64(2.0 * BURST_SECONDS);
+        self.buckets
             .retain(|_, bucket| now.saturating_duration_since(bucket.filled) < full_after);
     }
 }
@@ -202,7 +209,8 @@ mod tests {
 
     #[test]
     fn a_fast_peer_is_ignored_and_a_flood_is_told() {
-        let (mut rates, peer, now) = (Rates::default(), PeerId::random(), Instant::now());
+        let mut rates = Rates::new(&Limits::default());
+        let (peer, now) = (PeerId::random(), Instant::now());
         let mut count = |n: usize, now| {
             let mut last = Pace::Fine;
             for _ in 0..n {
@@ -219,6 +227,6 @@ mod tests {
         let other = rates.count(PeerId::random(), later);
         assert_eq!(other, Pace::Fine, "the others are not concerned");
         rates.forget_the_idle(later + Duration::from_secs(10));
-        assert!(rates.0.is_empty());
+        assert!(rates.buckets.is_empty());
     }
 }

@@ -109,7 +109,7 @@ pub(crate) async fn start(
         dialing: Dialing::new(&config, local),
         faults: Faults::new(config.limits.faults_max, config.limits.block_for),
         waiting: Waiting::default(),
-        rates: Rates::default(),
+        rates: Rates::new(&config.limits),
         requests: Requests::new(&config.limits),
         limits: config.limits,
     };
@@ -227,7 +227,7 @@ impl Task {
         for peer in self.faults.expire(now) {
             self.swarm.behaviour_mut().blocked.unblock_peer(peer);
         }
-        self.turn_away_the_silent(now);
+        self.look_after_the_new(now);
         self.dial_due(now);
         self.rates.forget_the_idle(now);
     }
@@ -294,3 +294,6 @@ impl Task {
         self.shared.set_peers(peers);
     }
 }
+
+#[cfg(test)]
+mod hostile_tests;

@@ -27,10 +27,12 @@ use std::{
 };
 use tokio::sync::oneshot;
 
-/// Requests to one peer without an answer. With as many the other way and some to spare, they fit one connection.
+/// Requests of the node to one peer without an answer.
 const OUT_PER_PEER_MAX: usize = 32;
-/// Requests from one peer that are being answered, and from all together.
-const IN_PER_PEER_MAX: usize = 32;
+/// Requests from one peer that are being answered. More than a peer has under way by its own count, since here an answer
+/// counts until it is written and there until it is read. Both ways together they fit the streams of one connection.
+const IN_PER_PEER_MAX: usize = 48;
+/// Requests from all peers that are being answered.
 const IN_MAX: usize = 256;
 /// Bytes of answers under way to one peer, and to all together. The largest answer fits.
 const ANSWER_BYTES_PER_PEER_MAX: usize = 48 << 20;
@@ -87,8 +89,15 @@ impl Requests {
         self.answers.next().await
     }
 
+    /// The node's requests under way to one peer.
     fn outgoing_to(&self, peer: &PeerId) -> usize {
-        self.outgoing.values().filter(|o| o.peer == *peer).count()
+        let node = |o: &&Outgoing| o.peer == *peer && matches!(o.asker, Asker::Node(_));
+        self.outgoing.values().filter(node).count()
+    }
+
+    fn is_discovering(&self, peer: &PeerId) -> bool {
+        let discovery = |o: &Outgoing| o.peer == *peer && matches!(o.asker, Asker::Discovery);
+        self.outgoing.values().any(discovery)
     }
 
     /// Requests and bytes under way to one peer.
@@ -143,7 +152,7 @@ impl Task {
     }
 
     pub(super) fn ask_for_peers(&mut self, peer: PeerId) {
-        if self.requests.outgoing_to(&peer) < OUT_PER_PEER_MAX {
+        if !self.requests.is_discovering(&peer) {
             let asked = Asked {
                 bytes: codec::encode(&Question::Peers),
                 answer_bytes_max: PEERS_BYTES_MAX,
