@@ -109,7 +109,11 @@ impl<'a> Sender<'a> {
             chain: self.chain,
             sender: key.public_key(),
             nonce,
-            last_valid: Height(head.0.saturating_add(options.valid_for)),
+            last_valid: Height(
+                head.0
+                    .saturating_add(options.valid_for)
+                    .saturating_add(salt()),
+            ),
             operations: operations.to_vec(),
         };
         let signed = transaction.sign(key);
@@ -227,6 +231,12 @@ pub fn failed(answer: &TransactionAnswer, sender: &Address) -> Failure {
     Failure::new(Exit::Refused, code, message)
         .help(help)
         .with_found(answer)
+}
+
+/// A few blocks more, by chance. Two people who send the same from one account at the same moment mean two
+/// transactions; without a difference they would be one, with one id.
+fn salt() -> u64 {
+    u64::from(rand_core::RngCore::next_u32(&mut rand_core::OsRng) % 1024)
 }
 
 #[cfg(test)]

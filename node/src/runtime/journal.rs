@@ -25,7 +25,7 @@ impl DiskJournal {
     /// A wiped node may vote from `height` on: from now on it keeps its promises.
     pub(super) fn promise_from(&mut self, height: Height) -> Result<(), JournalError> {
         if self.wal.is_none() {
-            let floor = height.0.saturating_sub(1);
+            let floor = height.previous().unwrap_or_default();
             Wal::create_promised(&self.wal_dir, floor).map_err(|e| failed(&e))?;
             self.wal = Wal::open(&self.wal_dir, floor)
                 .map_err(|e| failed(&e))?
@@ -42,7 +42,7 @@ fn failed(error: &StoreError) -> JournalError {
 impl Journal for DiskJournal {
     fn append(&mut self, height: Height, record: &[u8]) -> Result<(), JournalError> {
         match &mut self.wal {
-            Some(wal) => wal.append(height.0, record).map_err(|e| failed(&e)),
+            Some(wal) => wal.append(height, record).map_err(|e| failed(&e)),
             None => Ok(()),
         }
     }
@@ -58,11 +58,11 @@ impl Journal for DiskJournal {
         let height = block.block.header.height;
         let hash = block.certificate.block.into();
         self.log
-            .append(height.0, &hash, &codec::encode(block))
+            .append(height, &hash, &codec::encode(block))
             .map_err(|e| failed(&e))?;
         self.log.sync().map_err(|e| failed(&e))?;
         match &mut self.wal {
-            Some(wal) => wal.advance(height.next().0).map_err(|e| failed(&e)),
+            Some(wal) => wal.advance(height.next()).map_err(|e| failed(&e)),
             None => Ok(()),
         }
     }

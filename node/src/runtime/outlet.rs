@@ -54,7 +54,7 @@ impl Outlet {
                 {
                     self.colour = state.height();
                 }
-                self.shared.committed(committed);
+                self.shared.committed(&committed);
             }
             Effect::Dropped(dropped) => self.shared.dropped(dropped),
             Effect::Alarm(alarm) => self.shared.alarm(alarm),

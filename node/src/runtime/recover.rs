@@ -57,11 +57,11 @@ pub fn recover(dir: NodeDir) -> Result<Recovered, NodeError> {
     let mut state = State::genesis(&genesis).map_err(|e| NodeError::Genesis(e.to_string()))?;
     let mut index = TransactionIndex::default();
     let mut head = None;
-    for record in log.iter_from(Height::GENESIS.next().0) {
+    for record in log.iter_from(Height::GENESIS.next()) {
         let record = record?;
         let (block, certificate, next) =
             replay(&state, &record.payload).map_err(|why| NodeError::Log {
-                height: Height(record.height),
+                height: record.height,
                 why,
             })?;
         index.add(Indexed::of(&block, &next.state, &next.outcomes));
@@ -69,7 +69,7 @@ pub fn recover(dir: NodeDir) -> Result<Recovered, NodeError> {
         head = Some((block.header, certificate));
     }
     let decided = state.height();
-    let opened = Wal::open(&dir.wal(), decided.next().0)?;
+    let opened = Wal::open(&dir.wal(), decided.next())?;
     let (wal, voting, records) = match opened {
         None => {
             tracing::warn!(
@@ -84,7 +84,7 @@ pub fn recover(dir: NodeDir) -> Result<Recovered, NodeError> {
                 .iter()
                 .map(|e| e.height)
                 .max()
-                .filter(|h| *h > decided.next().0)
+                .filter(|h| *h > decided.next())
             {
                 let why = format!(
                     "the write-ahead log has promises of height {ahead}: blocks are missing"
@@ -94,15 +94,12 @@ pub fn recover(dir: NodeDir) -> Result<Recovered, NodeError> {
                     why,
                 });
             }
-            let from = opened
-                .wal
-                .floor()
-                .map(|floor| Height(floor).max(decided.next()));
+            let from = opened.wal.floor().map(|floor| floor.max(decided.next()));
             let next = decided.next();
             let records = opened
                 .entries
                 .iter()
-                .filter(|entry| entry.height == next.0)
+                .filter(|entry| entry.height == next)
                 .map(|entry| {
                     codec::decode_unchecked::<WalRecord>(&entry.payload, codec::ENCODED_BYTES_MAX)
                 })

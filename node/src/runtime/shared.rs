@@ -136,12 +136,12 @@ impl Shared {
     }
 
     /// A block became final.
-    pub(super) fn committed(&self, committed: Arc<Committed>) {
+    pub(super) fn committed(&self, committed: &Arc<Committed>) {
         let Committed {
             block,
             certificate,
             executed,
-        } = &*committed;
+        } = &**committed;
         let state = &executed.state;
         let count = block.transactions.len() as u64;
         let event = Event::Block {
@@ -246,7 +246,7 @@ impl Shared {
 
     /// A block as the log has it.
     pub(super) fn logged(&self, height: Height) -> Result<Option<Vec<u8>>, String> {
-        let record = self.blocks.read(height.0).map_err(|e| e.to_string())?;
+        let record = self.blocks.read(height).map_err(|e| e.to_string())?;
         Ok(record.map(|r| r.payload))
     }
 
