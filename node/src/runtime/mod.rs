@@ -2,7 +2,7 @@
 //!
 //! [`recover`] reads a node's folder; [`run`] starts what a node is made of and waits until it is told to stop:
 //!
-//! - a thread for the [`replica`](crate::replica) and its disk;
+//! - a thread for the [`replica`] and its disk;
 //! - the network's task, and beside it what decodes, verifies in batches and answers peers;
 //! - the HTTP API.
 //!
