@@ -64,7 +64,6 @@ impl TransactionIndex {
         self.blocks.get(&height).map(|(_, root)| *root)
     }
 
-
     pub(super) fn transaction_id(&self, prefix: &str) -> Result<TxId, NotHere> {
         by_prefix(prefix, |from| {
             self.transactions

@@ -209,12 +209,11 @@ pub async fn serve(
     let until_stop = async move {
         let _ = stopping_api.wait_for(|stop| *stop).await;
     };
-    let api_task = tokio::spawn(api::serve(
-        handle,
-        listener,
-        ApiConfig::default(),
-        until_stop,
-    ));
+    let api_config = ApiConfig {
+        token: Some(dir.ensure_token()?),
+        ..ApiConfig::default()
+    };
+    let api_task = tokio::spawn(api::serve(handle, listener, api_config, until_stop));
 
     let followed = follow(
         &shared,
