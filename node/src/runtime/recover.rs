@@ -144,9 +144,10 @@ type Replayed = (
 );
 
 fn replay(state: &State, payload: &[u8]) -> Result<Replayed, String> {
-    let CommittedBlock { block, certificate } =
-        codec::decode_unchecked(payload, ledger::block::BLOCK_BYTES_MAX)
-            .map_err(|e| e.to_string())?;
+    let CommittedBlock {
+        block, certificate, ..
+    } = codec::decode_unchecked(payload, ledger::block::BLOCK_BYTES_MAX)
+        .map_err(|e| e.to_string())?;
     let block: Block = UnverifiedBlock::from_own_log(block);
     let executed = Execution::run(state, &block).map_err(|e| e.to_string())?;
     Ok((block, certificate, executed))
