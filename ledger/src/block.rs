@@ -158,6 +158,14 @@ impl CommittedBlock {
         codec::decode(bytes, BLOCK_BYTES_MAX).map(Untrusted::new)
     }
 
+    /// The header of one that this node has logged, without decoding the rest.
+    ///
+    /// # Errors
+    /// [`CodecError`].
+    pub fn logged_header(payload: &[u8]) -> Result<Header, CodecError> {
+        codec::decode_first(payload)
+    }
+
     /// The transactions' ids with their outcomes, once the codes are those that the header's transactions root covers.
     ///
     /// # Errors

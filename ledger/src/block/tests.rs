@@ -106,6 +106,8 @@ fn the_header_proves_the_codes_and_not_the_figures() {
     let proven = good.verified_outcomes().unwrap();
     assert_eq!(proven.len(), 5);
     assert_eq!(proven[3].1.code, Code::InsufficientBalance);
+    let header = CommittedBlock::logged_header(&codec::encode(&good)).unwrap();
+    assert_eq!(header, good.block.header);
     let mut told = good.clone();
     told.outcomes[3].found = 77;
     assert_eq!(told.verified_outcomes().unwrap()[3].1.found, 77);

@@ -159,7 +159,17 @@ impl std::str::FromStr for HashPrefix {
 }
 
 impl HashPrefix {
-    fn begins(&self, hash: &[u8]) -> bool {
+    /// The bytes at or after which all hashes are that begin so.
+    pub fn lowest(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Whether a hash begins so.
+    pub fn begins(&self, hash: &Hash) -> bool {
+        self.is_begin_of(hash.as_bytes())
+    }
+
+    fn is_begin_of(&self, hash: &[u8]) -> bool {
         let whole = self.digits / 2;
         hash.get(..whole) == self.bytes.get(..whole)
             && (self.digits.is_multiple_of(2)
@@ -413,7 +423,7 @@ fn find<T>(
         let mut found = PrefixMatch::None;
         for entry in tree.range(prefix.bytes.as_slice()..) {
             let (key, value) = entry?;
-            if !prefix.begins(&key) {
+            if !prefix.is_begin_of(&key) {
                 break;
             }
             if matches!(found, PrefixMatch::One(..)) {

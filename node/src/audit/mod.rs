@@ -26,7 +26,7 @@ mod snapshots;
 mod walk;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use crate::config::{ConfigError, NodeDir};
 use ledger::{

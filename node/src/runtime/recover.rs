@@ -1,11 +1,7 @@
 //! What a node's folder holds, put together again: the state by executing the block log, and the promises of the
 //! write-ahead log. A folder that contradicts itself is refused with the reason.
 
-use super::{
-    NodeError,
-    blocks::{Indexed, TransactionIndex},
-    journal::DiskJournal,
-};
+use super::{NodeError, blocks::TransactionIndex, journal::DiskJournal};
 use crate::{
     config::{Config, NodeDir},
     replica::{Start, Voting, message::WalRecord},
@@ -55,7 +51,6 @@ pub fn recover(dir: NodeDir) -> Result<Recovered, NodeError> {
         );
     }
     let mut state = State::genesis(&genesis).map_err(|e| NodeError::Genesis(e.to_string()))?;
-    let mut index = TransactionIndex::default();
     let mut head = None;
     for record in log.iter_from(Height::GENESIS.next()) {
         let record = record?;
@@ -64,7 +59,6 @@ pub fn recover(dir: NodeDir) -> Result<Recovered, NodeError> {
                 height: record.height,
                 why,
             })?;
-        index.add(Indexed::of(&block, &next.state, &next.outcomes));
         state = next.state;
         head = Some((block.header, certificate));
     }
@@ -117,6 +111,7 @@ pub fn recover(dir: NodeDir) -> Result<Recovered, NodeError> {
         }
     };
     let blocks = log.reader();
+    let index = TransactionIndex::open(&dir.index(), blocks.clone())?;
     let journal = DiskJournal::new(wal, dir.wal(), log);
     let start = Start {
         state,

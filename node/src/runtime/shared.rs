@@ -51,6 +51,7 @@ pub(super) struct Shared {
     pub(super) inbox: Inbox,
     pub(super) network: p2p::Network,
     pub(super) blocks: LogReader,
+    pub(super) index: TransactionIndex,
     pub(super) events: broadcast::Sender<Event>,
     /// The height, for those who wait for a transaction.
     pub(super) height: watch::Sender<Height>,
@@ -65,7 +66,6 @@ struct Pictures {
     states: VecDeque<State>,
     head: Option<CertifiedHeader>,
     last_block_transactions: u64,
-    index: TransactionIndex,
     bodies: VecDeque<Arc<Committed>>,
     dropped: HashMap<TxId, Refusal>,
     dropped_order: VecDeque<TxId>,
@@ -106,7 +106,6 @@ impl Shared {
             states: VecDeque::from([state.clone()]),
             head,
             last_block_transactions: 0,
-            index,
             bodies: VecDeque::new(),
             dropped: HashMap::new(),
             dropped_order: VecDeque::new(),
@@ -121,6 +120,7 @@ impl Shared {
             inbox,
             network,
             blocks,
+            index,
             events: broadcast::Sender::new(EVENTS_KEPT),
             height: watch::Sender::new(state.height()),
             mempool: AtomicUsize::new(0),
@@ -153,11 +153,11 @@ impl Shared {
             time: block.header.time,
             transactions: count,
         };
+        let indexed = Indexed::of(block, state, &executed.outcomes);
+        self.index.wait_for_room();
         let old = {
             let mut pictures = self.pictures();
-            pictures
-                .index
-                .add(Indexed::of(block, state, &executed.outcomes));
+            self.index.add(indexed);
             for (id, _) in &executed.outcomes {
                 pictures.pending.remove(id);
             }
@@ -235,7 +235,7 @@ impl Shared {
                 .back()
                 .map(State::height)
                 .unwrap_or_default(),
-            earliest_block: pictures.index.first().unwrap_or(Height(1)),
+            earliest_block: self.index.first().unwrap_or(Height(1)),
             head: pictures
                 .head
                 .as_ref()
@@ -281,7 +281,7 @@ impl Backend for Shared {
             chain: self.chain,
             validator: state.is_some_and(|s| s.next_validators().get(&address).is_some()),
             height: state.map(State::height).unwrap_or_default(),
-            earliest_block: pictures.index.first(),
+            earliest_block: self.index.first(),
             head: pictures.head.clone(),
             state_root: state.map(State::root).unwrap_or_default(),
             last_block_transactions: pictures.last_block_transactions,
@@ -342,7 +342,7 @@ impl Backend for Shared {
         let height = match name {
             BlockName::Latest => latest,
             BlockName::Height(height) => *height,
-            BlockName::Hash(prefix) => self.pictures().index.block_height(prefix)?,
+            BlockName::Hash(prefix) => self.index.block_height(prefix)?,
         };
         if height > latest {
             return Err(NotHere::Future {
@@ -359,7 +359,7 @@ impl Backend for Shared {
             Ok(Some(payload)) => codec::decode_unchecked(&payload, ledger::block::BLOCK_BYTES_MAX)
                 .map_err(|e| NotHere::Failed(e.to_string())),
             Ok(None) => {
-                let earliest = self.pictures().index.first().unwrap_or(latest);
+                let earliest = self.index.first().unwrap_or(latest);
                 Err(NotHere::Pruned { earliest })
             }
             Err(why) => Err(NotHere::Failed(why)),
@@ -370,21 +370,23 @@ impl Backend for Shared {
         if let Ok(id) = prefix.parse() {
             return Ok(id);
         }
-        self.pictures().index.transaction_id(prefix)
+        self.index.transaction_id(prefix)
     }
 
     fn transaction(&self, id: &TxId) -> TransactionStatus {
-        let pictures = self.pictures();
-        if let Some(committed) = pictures.index.committed(id) {
-            return TransactionStatus::Committed(committed);
+        let otherwise = {
+            let pictures = self.pictures();
+            match pictures.dropped.get(id) {
+                Some(why) => TransactionStatus::Dropped(why.clone()),
+                None if pictures.pending.contains_key(id) => TransactionStatus::Pending,
+                None => TransactionStatus::Unknown,
+            }
+        };
+        // The index second: what ceased to wait before is in it.
+        match self.index.committed(id) {
+            Some(committed) => TransactionStatus::Committed(committed),
+            None => otherwise,
         }
-        if let Some(why) = pictures.dropped.get(id) {
-            return TransactionStatus::Dropped(why.clone());
-        }
-        if pictures.pending.contains_key(id) {
-            return TransactionStatus::Pending;
-        }
-        TransactionStatus::Unknown
     }
 
     fn snapshots(&self) -> Vec<SnapshotInfo> {
@@ -402,16 +404,11 @@ impl Backend for Shared {
     }
 
     fn root(&self, height: Height) -> Result<StateRoot, NotHere> {
-        let pictures = self.pictures();
-        let kept = pictures.roots.get(&height).copied();
-        if let Some(root) = kept.or_else(|| pictures.index.root(height)) {
+        let kept = self.pictures().roots.get(&height).copied();
+        if let Some(root) = kept.or_else(|| self.index.root(height)) {
             return Ok(root);
         }
-        let latest = pictures
-            .states
-            .back()
-            .map(State::height)
-            .unwrap_or_default();
+        let latest = self.latest();
         if height > latest {
             return Err(NotHere::Future {
                 asked: height,
@@ -419,7 +416,7 @@ impl Backend for Shared {
             });
         }
         Err(NotHere::Pruned {
-            earliest: pictures.index.first().unwrap_or(latest),
+            earliest: self.index.first().unwrap_or(latest),
         })
     }
 

@@ -1,6 +1,6 @@
 //! A sound ledger passes, and each kind of fault, injected alone, is named at its height; an audit changes nothing.
 
-mod chain;
+pub(crate) mod chain;
 
 use super::{Fault, Report, verify_ledger};
 use crate::config::NodeDir;
