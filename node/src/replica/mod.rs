@@ -539,6 +539,7 @@ impl Replica {
         let committed = CommittedBlock {
             block: block.to_unverified(),
             certificate: certificate.clone(),
+            outcomes: executed.outcomes.iter().map(|(_, o)| *o).collect(),
         };
         journal.commit(&committed)?;
         self.state = executed.state.clone();

@@ -237,7 +237,10 @@ async fn blocks_of(shared: &Shared, peer: Peer, from: Height) -> Vec<(Arc<Block>
     let verify = move || {
         let verify = |payload: &p2p::Payload| {
             let committed = CommittedBlock::decode(&payload.0).ok()?.unverified();
-            let CommittedBlock { block, certificate } = committed;
+            // The outcomes are this node's own once it has executed the block.
+            let CommittedBlock {
+                block, certificate, ..
+            } = committed;
             Some((
                 Arc::new(block.verify_transactions(&chain).ok()?),
                 certificate,
