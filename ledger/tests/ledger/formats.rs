@@ -100,7 +100,11 @@ fn parameters_and_genesis() {
 fn the_genesis_file() {
     let text = genesis().to_json();
     let digest = hash(Domain::Genesis, text.as_bytes());
-    assert_pinned("the genesis file", digest, "2dc07abbe9d67c18c491ec12df832a2dbbfa19f87aba2c1c4f77419ed8a3ae59");
+    assert_pinned(
+        "the genesis file",
+        digest,
+        "2dc07abbe9d67c18c491ec12df832a2dbbfa19f87aba2c1c4f77419ed8a3ae59",
+    );
 }
 
 #[test]
@@ -260,7 +264,7 @@ fn votes_proposals_and_certificates() {
     assert_pinned(
         "the hashes of certificates",
         certificate.hash(),
-        "7cff308e5ca0096cd8479594b7c1001415122e6fcd1c956c69356549f67ce96c",
+        "fc02890801586181c8a35ae47d4f4c3c78fa670d7a9432534edacda15b162dc1",
     );
 }
 

@@ -9,9 +9,9 @@
 )]
 
 mod arbitrary;
-mod certificates;
 mod codec;
 mod formats;
 mod machine;
 mod roots;
 mod samples;
+mod signed;
