@@ -6,7 +6,7 @@
 //! seed gives the same trace, so that each failure replays.
 
 mod disk;
-mod random;
+pub mod random;
 
 pub use random::Random;
 
