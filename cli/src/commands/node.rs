@@ -8,7 +8,7 @@ use crate::{
 use ::node::config::NodeDir;
 use clap::Args;
 use rustix::process::{Signal, getpid, kill_process, set_parent_process_death_signal};
-use std::path::PathBuf;
+use std::{io::IsTerminal, path::PathBuf};
 
 /// `tintype node`.
 #[derive(Debug, Args)]
@@ -42,11 +42,14 @@ pub fn run(context: &Context, args: &NodeArgs) -> Result {
 /// Runs the node. It returns when the node was told to stop by SIGTERM or SIGINT.
 fn run_node(dir: NodeDir) -> Result {
     let level = dir.config()?.log_level;
-    let filter = tracing_subscriber::EnvFilter::try_new(&level)
+    // The consensus library tells every vote at the level of information.
+    let quiet = format!("arc_malachitebft_core_consensus=warn,{level}");
+    let filter = tracing_subscriber::EnvFilter::try_new(&quiet)
         .map_err(|e| Failure::failed("bad_config", format!("log_level {level:?}: {e}")))?;
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .init();
     ::node::runtime::run(dir).map_err(|e| Failure::failed("node_failed", e.to_string()))
 }
