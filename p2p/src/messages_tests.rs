@@ -1,3 +1,5 @@
+//! Questions and answers: their bytes as `docs/formats.md` draws them, and the bounds that are not in their types.
+
 use super::*;
 
 fn bytes(text: &str) -> Payload {
