@@ -24,10 +24,10 @@ fn config<const BYTES_MAX: usize>() -> impl bincode::config::Config {
 fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<(T, usize), bincode::error::DecodeError> {
     use bincode::serde::decode_from_slice as read;
     match bytes.len() {
-        0..=0x400 => read(bytes, config::<0x400>()),
-        ..=0x4000 => read(bytes, config::<0x4000>()),
-        ..=0x4_0000 => read(bytes, config::<0x4_0000>()),
-        ..=0x40_0000 => read(bytes, config::<0x40_0000>()),
+        ..=0x400 => read(bytes, config::<0x400>()),
+        0x401..=0x4000 => read(bytes, config::<0x4000>()),
+        0x4001..=0x4_0000 => read(bytes, config::<0x4_0000>()),
+        0x4_0001..=0x40_0000 => read(bytes, config::<0x40_0000>()),
         _ => read(bytes, config::<ENCODED_BYTES_MAX>()),
     }
 }

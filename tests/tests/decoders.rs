@@ -11,7 +11,7 @@ use std::{
 };
 use tests::{
     decoders::{ALL, Decoder, mutate::mutate},
-    simulation::random::Random,
+    simulation::Random,
 };
 
 /// Counts what is allocated now, and the most there was.

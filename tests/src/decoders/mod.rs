@@ -254,8 +254,50 @@ fn submitted_list(bytes: &[u8]) -> bool {
     decode(bytes).is_some_and(|list: Vec<Vec<u8>>| list.iter().any(|one| transaction(one)))
 }
 
-/// A segment of the block log as an operator may find it on a disk.
+/// The bytes of a record file with checksums that hold, as far as its records can be told apart: what is wrong inside is
+/// then met, where otherwise the first checksum would end it.
+fn sealed(bytes: &[u8]) -> Vec<u8> {
+    const FILE_HEADER: usize = 56;
+    const RECORD_HEADER: usize = 36;
+    let mut bytes = bytes.to_vec();
+    let Some((header, records)) = bytes.split_at_mut_checked(FILE_HEADER) else {
+        return bytes;
+    };
+    let checksum = crc32fast::hash(&header[..52]);
+    header[52..].copy_from_slice(&checksum.to_be_bytes());
+    let (salt, mut rest, mut offset) = (&header[12..20], records, FILE_HEADER as u64);
+    let checksum = |offset: u64, bytes: &[u8]| {
+        let mut hasher = crc32fast::Hasher::new();
+        hasher.update(salt);
+        hasher.update(&offset.to_be_bytes());
+        hasher.update(bytes);
+        hasher.finalize().to_be_bytes()
+    };
+    while let Some((head, behind)) = rest.split_at_mut_checked(RECORD_HEADER) {
+        let len = head.get(4..8).and_then(|len| len.try_into().ok());
+        let len = len.map_or(0, u32::from_be_bytes) as usize;
+        let Some((payload, behind)) = behind.split_at_mut_checked(len) else {
+            break;
+        };
+        head[28..32].copy_from_slice(&checksum(offset, payload));
+        let sum = checksum(offset, &head[..32]);
+        head[32..].copy_from_slice(&sum);
+        offset += (RECORD_HEADER + len) as u64;
+        rest = behind;
+    }
+    bytes
+}
+
+/// A segment of the block log as an operator may find it on a disk; and with its checksums made good.
 fn log_segment(bytes: &[u8]) -> bool {
+    scan_segment(&sealed(bytes)) | scan_segment(bytes)
+}
+
+fn wal_file(bytes: &[u8]) -> bool {
+    open_wal(&sealed(bytes)) | open_wal(bytes)
+}
+
+fn scan_segment(bytes: &[u8]) -> bool {
     in_a_folder(
         &format!("{:020}.log", samples::SEGMENT_FIRST.0),
         bytes,
@@ -276,7 +318,7 @@ fn log_segment(bytes: &[u8]) -> bool {
     )
 }
 
-fn wal_file(bytes: &[u8]) -> bool {
+fn open_wal(bytes: &[u8]) -> bool {
     in_a_folder("promises", bytes, |dir| {
         let Ok(Some(opened)) = Wal::open(dir, Height::GENESIS) else {
             return false;

@@ -1,6 +1,6 @@
 //! Bytes made from good ones: a few changes of the kinds that decoders have fallen for. The same seed gives the same bytes.
 
-use crate::simulation::random::Random;
+use crate::simulation::Random;
 
 /// Lengths and counts that promise more than there is, and other numbers at which something may turn.
 const NUMBERS: [u64; 16] = [
