@@ -141,7 +141,7 @@ fn fund(
     let sender = Sender::new(client, &context.dir)?;
     let options = Options {
         nonce: None,
-        valid_for: 100,
+        valid_for: None,
         wait: Some(Duration::from_secs(30)),
     };
     let mut needs = needs.into_iter().peekable();

@@ -8,7 +8,7 @@ use crate::{
 use ::node::config::NodeDir;
 use clap::Args;
 use rustix::process::{Signal, getpid, kill_process, set_parent_process_death_signal};
-use std::path::PathBuf;
+use std::{io::IsTerminal, path::PathBuf};
 
 /// `tintype node`.
 #[derive(Debug, Args)]
@@ -42,13 +42,24 @@ pub fn run(context: &Context, args: &NodeArgs) -> Result {
 /// Runs the node. It returns when the node was told to stop by SIGTERM or SIGINT.
 fn run_node(dir: NodeDir) -> Result {
     let level = dir.config()?.log_level;
-    let filter = tracing_subscriber::EnvFilter::try_new(&level)
+    let filter = tracing_subscriber::EnvFilter::try_new(directives(&level))
         .map_err(|e| Failure::failed("bad_config", format!("log_level {level:?}: {e}")))?;
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .init();
     ::node::runtime::run(dir).map_err(|e| Failure::failed("node_failed", e.to_string()))
+}
+
+/// What is logged. At `info` the consensus library writes a line a vote, a gigabyte a day: it is passed over unless it is
+/// named, or more than that is asked for.
+fn directives(level: &str) -> String {
+    if level.eq_ignore_ascii_case("info") {
+        format!("{level},arc_malachitebft_core_consensus=warn")
+    } else {
+        level.to_owned()
+    }
 }
 
 /// Stops this process gracefully when the launcher ends, however it ends.
