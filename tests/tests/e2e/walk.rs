@@ -47,6 +47,24 @@ fn the_five_minutes_of_the_readme() {
     assert_eq!(down["nodes"][0]["state"], "stopped", "{down}");
 }
 
+#[test]
+fn the_bench_measures_and_loses_nothing() {
+    let net = Net::up();
+    let report = net.ok("bench --seconds 2 --rate 100 --accounts 8");
+    assert_fields(
+        &report,
+        "offered_per_second submitted committed lost seconds committed_per_second latency_ms ceiling_per_second \
+         fraction_of_ceiling validators roots_equal",
+    );
+    assert_fields(&report["latency_ms"], "p50 p90 p99");
+    assert_eq!(
+        (number(&report, "submitted"), number(&report, "lost")),
+        (200, 0)
+    );
+    assert_eq!(report["committed"], report["submitted"], "{report}");
+    assert_eq!(report["validators"], 4, "{report}");
+}
+
 fn the_status_is_whole(status: &Value) {
     assert_fields(status, "chain_id dir agreement nodes");
     assert_fields(&status["agreement"], "height root agree nodes");
