@@ -21,6 +21,8 @@ const ANSWER_BYTES_MAX: u64 = 64 << 20;
 pub struct Client {
     name: String,
     url: String,
+    /// What lets it change the node.
+    token: Option<String>,
     agent: ureq::Agent,
 }
 
@@ -36,7 +38,17 @@ impl Client {
             .build()
             .into();
         let (name, url) = (name.into(), url.trim_end_matches('/').to_owned());
-        Self { name, url, agent }
+        Self {
+            name,
+            url,
+            token: None,
+            agent,
+        }
+    }
+
+    /// With the token that lets it change the node.
+    pub fn with_token(self, token: Option<String>) -> Self {
+        Self { token, ..self }
     }
 
     /// The node's name, or its URL if no name is known.
@@ -91,9 +103,11 @@ impl Client {
         body: &B,
         limit: Duration,
     ) -> Result<T> {
-        let answer = self
-            .agent
-            .post(format!("{}{path}", self.url))
+        let mut request = self.agent.post(format!("{}{path}", self.url));
+        if let Some(token) = &self.token {
+            request = request.header("Authorization", format!("Bearer {token}"));
+        }
+        let answer = request
             .config()
             .timeout_global(Some(limit))
             .build()

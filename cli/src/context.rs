@@ -109,7 +109,8 @@ impl Context {
 
 /// The API of a node that runs.
 pub fn client_of(member: &Member) -> Option<Client> {
-    process::alive(member).map(|info| Client::new(&member.name, &info.http))
+    process::alive(member)
+        .map(|info| Client::new(&member.name, &info.http).with_token(member.dir.token()))
 }
 
 fn is_url(text: &str) -> bool {

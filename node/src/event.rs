@@ -48,6 +48,8 @@ pub enum Alarm {
         block: BlockHash,
         /// The root that is certified.
         certified: StateRoot,
+        /// The root that this node's execution came to, if it came to one.
+        here: Option<StateRoot>,
         /// What is wrong with the block, to this node.
         reason: String,
     },

@@ -104,6 +104,9 @@ pub enum NotHere {
     /// Several things begin with the prefix.
     #[error("several things begin with {0}: give more digits")]
     Ambiguous(String),
+    /// The node has no state of its own to answer from yet.
+    #[error("this node cannot answer yet: {0}")]
+    NotReady(String),
     /// The disk did not give it.
     #[error("reading it failed: {0}")]
     Failed(String),

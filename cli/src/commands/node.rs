@@ -42,7 +42,9 @@ pub fn run(context: &Context, args: &NodeArgs) -> Result {
 /// Runs the node. It returns when the node was told to stop by SIGTERM or SIGINT.
 fn run_node(dir: NodeDir) -> Result {
     let level = dir.config()?.log_level;
-    let filter = tracing_subscriber::EnvFilter::try_new(directives(&level))
+    // The consensus library tells every vote at the level of information.
+    let quiet = format!("arc_malachitebft_core_consensus=warn,{level}");
+    let filter = tracing_subscriber::EnvFilter::try_new(&quiet)
         .map_err(|e| Failure::failed("bad_config", format!("log_level {level:?}: {e}")))?;
     tracing_subscriber::fmt()
         .with_env_filter(filter)
@@ -50,16 +52,6 @@ fn run_node(dir: NodeDir) -> Result {
         .with_ansi(std::io::stderr().is_terminal())
         .init();
     ::node::runtime::run(dir).map_err(|e| Failure::failed("node_failed", e.to_string()))
-}
-
-/// What is logged. At `info` the consensus library writes a line a vote, a gigabyte a day: it is passed over unless it is
-/// named, or more than that is asked for.
-fn directives(level: &str) -> String {
-    if level.eq_ignore_ascii_case("info") {
-        format!("{level},arc_malachitebft_core_consensus=warn")
-    } else {
-        level.to_owned()
-    }
 }
 
 /// Stops this process gracefully when the launcher ends, however it ends.

@@ -110,6 +110,7 @@ impl From<NotHere> for ApiError {
                 let help = "give more digits, or all 64";
                 (StatusCode::BAD_REQUEST, "ambiguous", help)
             }
+            NotHere::NotReady(_) => return Self::not_ready(message),
             NotHere::Failed(_) => return Self::internal(message),
         };
         Self::new(status, code, message, help)

@@ -189,7 +189,7 @@ pub(super) fn authorize(api: &Api, headers: &HeaderMap) -> Result<(), ApiError> 
     let Some(token) = api.config.token.as_deref().filter(|t| !t.is_empty()) else {
         return Err(ApiError::forbidden(
             "this node has no API token, so that nobody may change it by HTTP",
-            "set a token in the node's configuration, and send it as a bearer token",
+            "start the node anew: it then writes a token into its folder, which is sent as a bearer token",
         ));
     };
     let given = single(headers, &header::AUTHORIZATION)?.and_then(|value| {
@@ -203,7 +203,7 @@ pub(super) fn authorize(api: &Api, headers: &HeaderMap) -> Result<(), ApiError> 
         StatusCode::UNAUTHORIZED,
         "unauthorized",
         "changing the node needs its API token",
-        "send the header `Authorization: Bearer TOKEN` with the token of the node's configuration",
+        "send the header `Authorization: Bearer TOKEN` with the token in the file api-token of the node's folder",
     ))
 }
 

@@ -2,7 +2,7 @@
 
 use super::{
     Config, ConfigError, RunInfo,
-    keys::{random_key, read_key, write_key},
+    keys::{ensure_token, random_key, read_key, read_token, write_key},
     read_text, replace_file,
 };
 use ledger::{genesis::Genesis, keys::SecretKey};
@@ -66,6 +66,11 @@ impl NodeDir {
         self.0.join("lock")
     }
 
+    /// The secret that lets a client change the running node.
+    pub fn token_file(&self) -> PathBuf {
+        self.0.join("api-token")
+    }
+
     /// What the running node says of itself.
     pub fn run_file(&self) -> PathBuf {
         self.0.join("run.json")
@@ -121,6 +126,19 @@ impl NodeDir {
         write_key(&self.key_file(), &key)?;
         ledger::store::Wal::create_never_signed(&self.wal())?;
         Ok(key)
+    }
+
+    /// The token that lets a client change the node, made at random at the first call.
+    ///
+    /// # Errors
+    /// [`ConfigError::Io`] if it cannot be written.
+    pub fn ensure_token(&self) -> Result<String, ConfigError> {
+        ensure_token(&self.token_file())
+    }
+
+    /// The token that lets a client change the node, if it has one and this user may read it.
+    pub fn token(&self) -> Option<String> {
+        read_token(&self.token_file())
     }
 
     /// What the running node said of itself, if it did. Whether it still runs is another question:

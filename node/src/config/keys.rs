@@ -1,4 +1,4 @@
-//! Key files: 64 hex digits of a seed, for the eyes of their owner alone.
+//! Secrets: the key file, 64 hex digits of a seed, and the API's token. For the eyes of their owner alone.
 
 use super::{ConfigError, read_text};
 use ledger::keys::SecretKey;
@@ -48,13 +48,41 @@ pub fn random_key() -> SecretKey {
 /// # Errors
 /// [`ConfigError::Io`], also if there is such a file already.
 pub fn write_key(path: &Path, key: &SecretKey) -> Result<(), ConfigError> {
+    write_secret(path, &hex::encode(key.seed()))
+}
+
+/// The token in a file, which is made at random if it is not there.
+pub(super) fn ensure_token(path: &Path) -> Result<String, ConfigError> {
+    if let Some(token) = read_token(path) {
+        return Ok(token);
+    }
+    let mut token = [0; 32];
+    rand_core::OsRng.fill_bytes(&mut token);
+    let token = hex::encode(token);
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(ConfigError::io(path, error));
+        }
+        _ => write_secret(path, &token)?,
+    }
+    Ok(token)
+}
+
+/// The token in a file, if there is one.
+pub(super) fn read_token(path: &Path) -> Option<String> {
+    let text = read_text(path).ok()?;
+    let token = text.trim();
+    (!token.is_empty()).then(|| token.to_owned())
+}
+
+fn write_secret(path: &Path, secret: &str) -> Result<(), ConfigError> {
     let write = || {
         let mut file = fs::OpenOptions::new()
             .write(true)
             .create_new(true)
             .mode(0o600)
             .open(path)?;
-        writeln!(file, "{}", hex::encode(key.seed()))?;
+        writeln!(file, "{secret}")?;
         file.sync_all()
     };
     write().map_err(|e| ConfigError::io(path, e))

@@ -11,7 +11,7 @@ use ledger::{
     block::{Block, Header},
     codec,
     genesis::PROTOCOL_VERSION,
-    hash::{Address, BlockHash, CertificateHash, TxId},
+    hash::{Address, BlockHash, CertificateHash, StateRoot, TxId},
     keys::PublicKey,
     state::{Executed, Execution},
     transaction::VerifiedTransaction,
@@ -402,10 +402,20 @@ impl Replica {
             height: self.height(),
             block: hash,
             certified: whole.block.header.state_root,
+            here: self.own_root(&whole.block),
             reason,
         };
         self.diverged = true;
         self.emit(Effect::Alarm(alarm));
+    }
+
+    /// The root that this node comes to, whatever the header says.
+    fn own_root(&self, block: &Block) -> Option<StateRoot> {
+        let mut execution = Execution::new(&self.state);
+        for transaction in &block.transactions {
+            execution.apply(transaction).ok()?;
+        }
+        Some(execution.finish().state.root())
     }
 
     /// Executes a block that is here whole, once. Whether it is valid is the answer.

@@ -24,6 +24,13 @@ pub trait Journal {
     /// [`JournalError`].
     fn sync(&mut self) -> Result<(), JournalError>;
 
+    /// A wiped node has learnt that it may sign from `height` on. When this has returned, a restart knows it too, and
+    /// what is appended from now on is kept.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    fn promise_from(&mut self, height: Height) -> Result<(), JournalError>;
+
     /// Makes a decided block durable in the block log. What the write-ahead log has of its height is then not needed.
     ///
     /// # Errors

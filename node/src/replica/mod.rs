@@ -186,8 +186,6 @@ pub enum Effect {
     Committed(Arc<Committed>),
     /// These transactions can be in no block any more.
     Dropped(Vec<(TxId, Refusal)>),
-    /// This node, whose folder was wiped, has learnt from when on it may vote. To be kept with the write-ahead log.
-    MayVoteFrom(Height),
     /// Someone disagrees.
     Alarm(Alarm),
     /// A peer did what no honest one does.
@@ -275,6 +273,7 @@ impl Replica {
             config,
             state,
         };
+        replica.voting.begin(replica.state.height());
         replica.recover_candidates(&wal);
         replica.start_height(&wal, journal)?;
         replica.settle(now, journal)?;
@@ -460,11 +459,15 @@ impl Replica {
         journal: &mut dyn Journal,
     ) -> Result<(), ConsensusError> {
         let height = self.height();
-        self.voting.learn(
+        let learnt = self.voting.learn(
             self.state.height(),
             self.state.next_validators(),
             &self.address,
         );
+        if let Some(from) = learnt {
+            // Durable before the first signature: a crash after it must not find a node that knows nothing again.
+            journal.promise_from(from)?;
+        }
         let votes = !self.diverged && self.voting.may_vote(height);
         let set = self.state.next_validators().clone();
         self.emit(Effect::SetTimer(Timer::CatchUp(height), catch_up::PATIENCE));

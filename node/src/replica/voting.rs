@@ -33,6 +33,8 @@ pub enum Voting {
 /// What others said first, and the own chain to hold it against.
 #[derive(Clone, Debug, Default)]
 pub struct Learning {
+    /// Where this node's own chain begins: what it was given from a snapshot.
+    base: Height,
     claims: BTreeMap<PublicKey, (Height, BlockHash)>,
     hashes: BTreeMap<Height, BlockHash>,
 }
@@ -41,6 +43,13 @@ impl Voting {
     /// Of a node whose write-ahead log is missing.
     pub fn wiped() -> Self {
         Self::Learning(Learning::default())
+    }
+
+    /// The replica starts with the state of `base`.
+    pub(super) fn begin(&mut self, base: Height) {
+        if let Self::Learning(learning) = self {
+            learning.base = base;
+        }
     }
 
     pub(super) fn may_vote(&self, height: Height) -> bool {
@@ -76,14 +85,20 @@ impl Voting {
         set: &ValidatorSet,
         me: &Address,
     ) -> Option<Height> {
-        let Self::Learning(Learning { claims, hashes }) = self else {
+        let Self::Learning(Learning {
+            base,
+            claims,
+            hashes,
+        }) = self
+        else {
             return None;
         };
         let mut power = Power(0);
         let mut highest = Height::GENESIS;
         for (peer, (height, block)) in claims.iter() {
             let address = peer.address();
-            let shown = *height == Height::GENESIS || hashes.get(height) == Some(block);
+            // One that lags behind where this node's chain begins can show no more than it says.
+            let shown = height <= base || hashes.get(height) == Some(block);
             match set.get(&address) {
                 Some(validator) if address != *me && *height <= own && shown => {
                     power.0 += validator.power.0;
@@ -97,5 +112,52 @@ impl Voting {
             *self = Self::From(from);
             from
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ledger::{keys::SecretKey, validators::Validator};
+
+    fn key(n: u8) -> PublicKey {
+        SecretKey::from_seed([n; 32]).public_key()
+    }
+
+    fn four() -> ValidatorSet {
+        let one = |n| Validator::new(key(n), Power(1));
+        ValidatorSet::new((0..4).map(one).collect()).unwrap()
+    }
+
+    /// What node 0, wiped, learns at `own` when the three others' first words are these.
+    fn learnt(base: u64, own: u64, claims: [(u64, u8); 3]) -> Option<Height> {
+        let mut voting = Voting::wiped();
+        voting.begin(Height(base));
+        for (n, (height, block)) in (1..).zip(claims) {
+            voting.claim(key(n), Height(height), BlockHash([block; 32]));
+        }
+        for height in base + 1..=own {
+            voting.committed(Height(height), BlockHash([7; 32]));
+        }
+        voting.learn(Height(own), &four(), &key(0).address())
+    }
+
+    #[test]
+    fn it_votes_three_above_the_highest_that_the_others_showed() {
+        assert_eq!(learnt(0, 20, [(18, 7), (20, 7), (19, 7)]), Some(Height(23)));
+    }
+
+    #[test]
+    fn a_claim_counts_only_once_the_own_chain_has_that_very_block() {
+        assert_eq!(learnt(0, 19, [(18, 7), (20, 7), (19, 7)]), None);
+        assert_eq!(learnt(0, 20, [(18, 7), (20, 9), (19, 7)]), None);
+    }
+
+    #[test]
+    fn a_peer_that_lags_behind_the_snapshot_does_not_hold_it_up_for_ever() {
+        assert_eq!(
+            learnt(100, 103, [(101, 7), (103, 7), (60, 9)]),
+            Some(Height(106))
+        );
     }
 }

@@ -64,10 +64,6 @@ impl TransactionIndex {
         self.blocks.get(&height).map(|(_, root)| *root)
     }
 
-    pub(super) fn first(&self) -> Option<Height> {
-        self.blocks.first_key_value().map(|(h, _)| *h)
-    }
-
     pub(super) fn transaction_id(&self, prefix: &str) -> Result<TxId, NotHere> {
         by_prefix(prefix, |from| {
             self.transactions

@@ -21,17 +21,20 @@ impl DiskJournal {
     pub(super) fn new(wal: Option<Wal>, wal_dir: PathBuf, log: Log) -> Self {
         Self { wal, wal_dir, log }
     }
+}
 
-    /// A wiped node may vote from `height` on: from now on it keeps its promises.
-    pub(super) fn promise_from(&mut self, height: Height) -> Result<(), JournalError> {
-        if self.wal.is_none() {
-            let floor = height.previous().unwrap_or_default();
-            Wal::create_promised(&self.wal_dir, floor).map_err(|e| failed(&e))?;
-            self.wal = Wal::open(&self.wal_dir, floor)
-                .map_err(|e| failed(&e))?
-                .map(|w| w.wal);
-        }
-        Ok(())
+impl DiskJournal {
+    /// The highest height at which this node may have promised anything.
+    pub(super) fn floor(&self) -> Option<Height> {
+        self.wal.as_ref().and_then(Wal::floor)
+    }
+
+    /// The state was fetched: the block log begins anew after it.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(super) fn begin_after(&mut self, height: Height) -> Result<(), StoreError> {
+        self.log.reset_to(height.next()).map(|_| ())
     }
 }
 
@@ -52,6 +55,18 @@ impl Journal for DiskJournal {
             Some(wal) => wal.sync().map_err(|e| failed(&e)),
             None => Ok(()),
         }
+    }
+
+    fn promise_from(&mut self, height: Height) -> Result<(), JournalError> {
+        tracing::warn!(%height, "this wiped node has learnt what the others have, and votes from this height on");
+        if self.wal.is_none() {
+            let floor = height.previous().unwrap_or_default();
+            Wal::create_promised(&self.wal_dir, floor).map_err(|e| failed(&e))?;
+            self.wal = Wal::open(&self.wal_dir, floor)
+                .map_err(|e| failed(&e))?
+                .map(|w| w.wal);
+        }
+        Ok(())
     }
 
     fn commit(&mut self, block: &CommittedBlock) -> Result<(), JournalError> {

@@ -8,35 +8,50 @@
 //!
 //! Killed at any moment, it starts again from its folder.
 
+mod attestations;
+mod backend;
 mod blocks;
+mod join;
 mod journal;
+mod metrics;
 mod network;
 mod outlet;
+mod promises;
+mod reaper;
 mod recover;
 mod shared;
+mod snapshots;
 mod thread;
 
 pub use recover::{Recovered, recover};
 
 use crate::{
     api::{self, ApiConfig},
-    config::{ConfigError, NodeDir, RunInfo},
-    replica::{self, Replica, Timeouts},
+    config::{Config, ConfigError, NodeDir, RunInfo},
+    replica::{self, Replica, Start, Timeouts},
 };
+use join::Joined;
+use journal::DiskJournal;
 use ledger::{
-    block::CertifiedHeader,
+    block::{CertifiedHeader, Header},
+    certificate::Certificate,
+    keys::SecretKey,
     store::{StoreError, disk::write_atomic},
     units::Height,
 };
 use outlet::Outlet;
-use shared::{Beginning, Shared};
+use reaper::Reaper;
+use shared::{Beginning, EVENTS_KEPT, Shared};
+use snapshots::Snapshots;
 use std::{
-    collections::{BinaryHeap, HashMap, HashSet},
-    sync::Arc,
+    sync::{Arc, mpsc::Receiver},
     time::Duration,
 };
 use thread::{Ask, Inbox, Runner};
-use tokio::{net::TcpListener, sync::watch};
+use tokio::{
+    net::TcpListener,
+    sync::{broadcast, watch},
+};
 
 /// Why a node does not start, or has stopped.
 #[derive(Debug, thiserror::Error)]
@@ -82,6 +97,12 @@ pub enum NodeError {
     /// The replica cannot go on.
     #[error(transparent)]
     Replica(#[from] replica::ConsensusError),
+    /// The snapshots on its disk are not in order.
+    #[error(transparent)]
+    Snapshots(#[from] ::snapshot::store::StoreError),
+    /// A state could not be fetched.
+    #[error("fetching a snapshot: {0}; start the node again, it goes on where it was")]
+    Sync(String),
     /// The machine lacks something a process needs.
     #[error("{what}: {source}")]
     Machine {
@@ -102,46 +123,53 @@ pub fn run(dir: NodeDir) -> Result<(), NodeError> {
         .worker_threads(2)
         .enable_all()
         .build()
-        .map_err(|source| NodeError::Machine {
-            what: "cannot start threads",
-            source,
-        })?;
-    let result = runtime.block_on(serve(recovered));
+        .map_err(machine("cannot start threads"))?;
+    let result = runtime.block_on(serve(recovered, told_to_stop()));
     runtime.shutdown_timeout(Duration::from_secs(2));
     result
 }
 
-/// Runs a recovered node until SIGTERM or SIGINT.
+fn machine(what: &'static str) -> impl FnOnce(std::io::Error) -> NodeError {
+    move |source| NodeError::Machine { what, source }
+}
+
+/// Runs a recovered node until `stop` is over.
 ///
 /// # Errors
 /// [`NodeError`].
-pub async fn serve(recovered: Recovered) -> Result<(), NodeError> {
+pub async fn serve(
+    recovered: Recovered,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), NodeError> {
     let Recovered {
         dir,
         config,
         genesis,
         key,
         start,
+        snapshots,
         index,
-        mut journal,
+        journal,
         blocks,
         lock,
     } = recovered;
     let address = config.http.address;
-    let listener = TcpListener::bind(address)
-        .await
-        .map_err(|source| NodeError::Http { address, source })?;
+    let unbound = |source| NodeError::Http { address, source };
+    let listener = TcpListener::bind(address).await.map_err(unbound)?;
     let mut p2p_config = p2p::Config::new(key.clone(), genesis.chain_id());
     p2p_config.listen = multiaddresses(&config.p2p.listen)?;
     p2p_config.peers = multiaddresses(&config.p2p.peers)?;
     let (network, events) = p2p::Network::start(p2p_config).await?;
-    let incarnation = next_incarnation(&dir)?;
 
     let (inbox, asks) = Inbox::new();
-    let certified = |(header, certificate)| CertifiedHeader {
-        header,
-        certificate,
-    };
+    let news = broadcast::Sender::new(EVENTS_KEPT);
+    let snapshots = Snapshots::start(
+        snapshots,
+        dir.snapshots().join("written.json"),
+        usize::try_from(config.snapshots.keep).unwrap_or(usize::MAX),
+        news.clone(),
+    )
+    .map_err(machine("cannot start the thread of snapshots"))?;
     let shared = Arc::new(Shared::new(Beginning {
         name: config.name.clone(),
         public_key: key.public_key(),
@@ -152,52 +180,12 @@ pub async fn serve(recovered: Recovered) -> Result<(), NodeError> {
         index,
         state: start.state.clone(),
         head: start.head.clone().map(certified),
+        snapshots,
+        events: news,
+        reaper: Reaper::start().map_err(machine("cannot start a thread"))?,
     }));
-    let interval = start.state.parameters().snapshot_interval.max(1);
-    let colour = Height(start.state.height().0 / interval * interval);
-    let timing = config.timing;
-    let replica_config = replica::Config {
-        key: key.clone(),
-        chain: genesis.chain_id(),
-        timeouts: Timeouts {
-            propose: Duration::from_millis(timing.propose_timeout_ms),
-            vote: Duration::from_millis(timing.vote_timeout_ms),
-        },
-        idle: Duration::from_millis(timing.idle_block_interval_ms),
-        mempool: replica::mempool::Limits::default(),
-    };
-    let (replica, effects) = Replica::start(replica_config, start, thread::now(), &mut journal)?;
-    let runner = Runner {
-        replica,
-        journal,
-        inbox: asks,
-        outlet: Outlet {
-            shared: Arc::clone(&shared),
-            tokio: tokio::runtime::Handle::current(),
-            key,
-            incarnation,
-            sequence: 0,
-            colour,
-            said: HashSet::new(),
-        },
-        timers: BinaryHeap::new(),
-        tickets: HashMap::new(),
-        next_ticket: 0,
-    };
-    let (ended, mut end) = watch::channel(None);
-    let thread = std::thread::Builder::new()
-        .name("replica".into())
-        .spawn(move || {
-            let _ = ended.send(Some(runner.run(effects).map_err(|e| e.to_string())));
-        })
-        .map_err(|source| NodeError::Machine {
-            what: "cannot start the replica's thread",
-            source,
-        })?;
 
-    let http = listener
-        .local_addr()
-        .map_err(|source| NodeError::Http { address, source })?;
+    let http = listener.local_addr().map_err(unbound)?;
     let p2p_address = network
         .listening()
         .first()
@@ -208,33 +196,133 @@ pub async fn serve(recovered: Recovered) -> Result<(), NodeError> {
     tracing::info!(%http, p2p = p2p_address, chain = %genesis.chain_id(), "running");
 
     let network_task = tokio::spawn(network::serve(Arc::clone(&shared), events));
-    let (stop, stopping) = watch::channel(false);
+    let (stop_sender, stopping) = watch::channel(false);
+    let stop_sender = Arc::new(stop_sender);
+    let stopper = Arc::clone(&stop_sender);
+    let stop_task = tokio::spawn(async move {
+        stop.await;
+        tracing::info!("stopping");
+        stopper.send_replace(true);
+    });
     let handle: crate::handle::Handle = shared.clone();
     let mut stopping_api = stopping.clone();
-    let api_task = tokio::spawn(api::serve(
-        handle,
-        listener,
-        ApiConfig::default(),
-        async move {
-            let _ = stopping_api.wait_for(|stop| *stop).await;
-        },
-    ));
+    let until_stop = async move {
+        let _ = stopping_api.wait_for(|stop| *stop).await;
+    };
+    let api_config = ApiConfig {
+        token: Some(dir.ensure_token()?),
+        ..ApiConfig::default()
+    };
+    let api_task = tokio::spawn(api::serve(handle, listener, api_config, until_stop));
 
+    let followed = follow(
+        &shared,
+        Following {
+            dir: &dir,
+            config: &config,
+            key,
+            start,
+            journal,
+            inbox,
+            asks,
+        },
+        stopping,
+    )
+    .await;
+    stop_sender.send_replace(true);
+    stop_task.abort();
+    network.stop().await;
+    network_task.abort();
+    let _ = tokio::time::timeout(Duration::from_secs(3), api_task).await;
+    drop(lock);
+    followed
+}
+
+fn certified((header, certificate): (Header, Certificate)) -> CertifiedHeader {
+    CertifiedHeader {
+        header,
+        certificate,
+    }
+}
+
+/// What following the chain takes.
+struct Following<'a> {
+    dir: &'a NodeDir,
+    config: &'a Config,
+    key: SecretKey,
+    start: Start,
+    journal: DiskJournal,
+    inbox: Inbox,
+    asks: Receiver<Ask>,
+}
+
+/// Gets a state if there is none, and runs the replica until the node is told to stop.
+async fn follow(
+    shared: &Arc<Shared>,
+    following: Following<'_>,
+    mut stopping: watch::Receiver<bool>,
+) -> Result<(), NodeError> {
+    let Following {
+        dir,
+        config,
+        key,
+        mut start,
+        mut journal,
+        inbox,
+        asks,
+    } = following;
+    if start.state.height() == Height::GENESIS {
+        let peers = config.p2p.peers.len();
+        let joined = join::join(shared, config.sync.mode, peers, stopping.clone()).await?;
+        if let Some(Joined { state, certified }) = joined {
+            journal.begin_after(state.height())?;
+            shared.snapshots.store().clear_sync_target()?;
+            start = Start {
+                head: Some((certified.header, certified.certificate)),
+                // What was promised was seen before; the ledger only begins further up now.
+                voting: promises::after_join(start.voting, journal.floor(), state.height()),
+                wal: Vec::new(),
+                state,
+            };
+        }
+    }
+    if *stopping.borrow() {
+        return Ok(());
+    }
+    shared.follow_from(&start.state, start.head.clone().map(certified));
+    let incarnation = next_incarnation(dir)?;
+    let interval = start.state.parameters().snapshot_interval.max(1);
+    let colour = Height(start.state.height().0 / interval * interval);
+    let timing = config.timing;
+    let replica_config = replica::Config {
+        key: key.clone(),
+        chain: shared.chain,
+        timeouts: Timeouts {
+            propose: Duration::from_millis(timing.propose_timeout_ms),
+            vote: Duration::from_millis(timing.vote_timeout_ms),
+        },
+        idle: Duration::from_millis(timing.idle_block_interval_ms),
+        mempool: replica::mempool::Limits::default(),
+    };
+    let (replica, effects) = Replica::start(replica_config, start, thread::now(), &mut journal)?;
+    let outlet = Outlet::new(Arc::clone(shared), key, incarnation, colour);
+    let runner = Runner::new(replica, journal, asks, outlet);
+    let (ended, mut end) = watch::channel(None);
+    let thread = std::thread::Builder::new()
+        .name("replica".into())
+        .spawn(move || {
+            let _ = ended.send(Some(runner.run(effects).map_err(|e| e.to_string())));
+        })
+        .map_err(machine("cannot start the replica's thread"))?;
     let failure = tokio::select! {
-        () = told_to_stop() => None,
+        _ = stopping.wait_for(|stop| *stop) => None,
         changed = end.changed() => match changed {
             Ok(()) => end.borrow().clone().and_then(Result::err),
             Err(_) => Some("the replica's thread has died".to_owned()),
         },
     };
-    tracing::info!("stopping");
-    let _ = stop.send(true);
     inbox.send(Ask::Stop);
     let _ = tokio::task::spawn_blocking(move || thread.join()).await;
-    network.stop().await;
-    network_task.abort();
-    let _ = tokio::time::timeout(Duration::from_secs(3), api_task).await;
-    drop(lock);
     match failure {
         Some(why) => Err(NodeError::Replica(replica::ConsensusError::Library(why))),
         None => Ok(()),

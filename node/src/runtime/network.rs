@@ -6,8 +6,13 @@ use super::{
     thread::{Ask, Inbox},
 };
 use crate::replica::{Input, message::Message};
+use ::snapshot::{chunk::ChunkId, manifest::ManifestId};
 use ledger::{
-    block::CertifiedHeader, codec, envelope::Envelope, transaction::verify_batch, units::Height,
+    block::CertifiedHeader,
+    codec,
+    envelope::{Attestation, Envelope},
+    transaction::verify_batch,
+    units::Height,
     untrusted::Untrusted,
 };
 use p2p::{Channel, Event, Gossip, Peer, Reply, Request, Response, Verdict};
@@ -59,9 +64,8 @@ async fn take(
         }
         Event::Disconnected { peer } => {
             tracing::info!(%peer, "disconnected");
-            shared
-                .inbox
-                .send(Ask::Input(Input::PeerGone(peer.public_key())));
+            shared.forget(&peer);
+            shared.input(Input::PeerGone(peer.public_key()));
         }
         Event::WrongChain { peer, theirs } => {
             tracing::warn!(%peer, theirs, "a peer is of another chain");
@@ -78,11 +82,7 @@ async fn take(
                     drop(turn);
                 });
             }
-            Channel::Attestations => {
-                shared
-                    .network
-                    .verdict(gossip.id, gossip.from, Verdict::Ignore);
-            }
+            Channel::Attestations => attestation(shared, &gossip),
         },
         Event::Request { request, reply, .. } => {
             let Ok(turn) = Arc::clone(answering).try_acquire_owned() else {
@@ -106,9 +106,24 @@ fn consensus(shared: &Shared, gossip: &Gossip) {
     shared.network.verdict(gossip.id, gossip.from, verdict);
     if let Some(message) = message {
         let from = gossip.from.public_key();
-        shared
-            .inbox
-            .send(Ask::Input(Input::Message { from, message }));
+        shared.input(Input::Message { from, message });
+    }
+}
+
+/// What a node says of its root. Validators' words and those of direct peers count; a stranger's keys cost nothing.
+fn attestation(shared: &Shared, gossip: &Gossip) {
+    let verdict = |verdict| shared.network.verdict(gossip.id, gossip.from, verdict);
+    let Ok(Attestation { claim, node, .. }) = Attestation::decode(&gossip.data, &shared.chain)
+    else {
+        return verdict(Verdict::Reject);
+    };
+    if node != gossip.from.public_key() && !shared.is_validator(&node) {
+        return verdict(Verdict::Ignore);
+    }
+    verdict(Verdict::Accept);
+    let differs = shared.attestations().heard(node, claim);
+    if let Some(differs) = differs {
+        shared.differs(differs);
     }
 }
 
@@ -135,7 +150,7 @@ fn transactions(shared: &Shared, gossip: &Gossip) {
     });
     if all_good {
         let transactions = checked.into_iter().flatten().collect();
-        shared.inbox.send(Ask::Input(Input::Gossiped(transactions)));
+        shared.input(Input::Gossiped(transactions));
     } else if let Some(origin) = Peer::from_public_key(&envelope.id.origin) {
         shared.network.penalize(origin, p2p::Fault::Forged);
     }
@@ -145,21 +160,23 @@ async fn ask_head(shared: Arc<Shared>, peer: Peer) {
     let Ok(Response::Status(status)) = shared.network.request(peer, Request::Status).await else {
         return;
     };
-    let (height, block) = match &status.head {
+    let head = match &status.head {
         Some(head) => match codec::decode::<CertifiedHeader>(&head.0, HEAD_BYTES_MAX) {
-            Ok(head) if head.header.hash() == head.certificate.block => {
-                (head.header.height, head.certificate.block)
-            }
+            Ok(head) if head.header.hash() == head.certificate.block => Some(head),
             _ => return shared.network.penalize(peer, p2p::Fault::Malformed),
         },
-        None => (Height::GENESIS, ledger::hash::BlockHash::default()),
+        None => None,
     };
+    let (height, block) = head
+        .as_ref()
+        .map_or_else(Default::default, |h| (h.header.height, h.certificate.block));
+    shared.hear(peer, *status, head.as_ref());
     let peer = peer.public_key();
-    shared.inbox.send(Ask::Input(Input::PeerHead {
+    shared.input(Input::PeerHead {
         peer,
         height,
         block,
-    }));
+    });
 }
 
 async fn answer(shared: &Arc<Shared>, request: Request, reply: Reply) {
@@ -190,11 +207,19 @@ async fn answer(shared: &Arc<Shared>, request: Request, reply: Reply) {
             let root = crate::handle::Backend::root(shared.as_ref(), height).ok();
             reply.send(Response::Root(root));
         }
+        Request::Manifest { id } => {
+            let manifest = shared.snapshots.manifest_for_peer(ManifestId(id));
+            reply.send(Response::Manifest(manifest.map(Into::into)));
+        }
+        Request::Chunk { id } => {
+            let snapshots = Arc::clone(&shared.snapshots);
+            let read = move || snapshots.chunk_for_peer(ChunkId(id));
+            let chunk = tokio::task::spawn_blocking(read).await.unwrap_or_default();
+            reply.send(Response::Chunk(chunk.map(Into::into)));
+        }
         // Nothing of the kind is kept here; whoever asks goes elsewhere.
         Request::Proposal { .. } => reply.send(Response::Proposal(None)),
         Request::Envelope(_) => reply.send(Response::Envelope(None)),
-        Request::Manifest { .. } => reply.send(Response::Manifest(None)),
-        Request::Chunk { .. } => reply.send(Response::Chunk(None)),
         Request::Children { .. } => reply.send(Response::Children(None)),
     }
 }

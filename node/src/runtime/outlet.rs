@@ -1,13 +1,16 @@
 //! Effects of the replica that go out: to peers, to clients, to those who listen.
 
 use super::{shared::Shared, thread::Ask};
-use crate::replica::{Effect, Input, message::Message};
+use crate::{
+    event::Alarm,
+    replica::{Committed, Effect, Input, message::Message},
+};
 use ledger::{
-    block::{Block, CommittedBlock},
+    block::{Block, CertifiedHeader, CommittedBlock},
     certificate::Certificate,
     codec,
-    envelope::{ENVELOPE_TRANSACTIONS_MAX, Envelope},
-    hash::{BlockHash, Domain, Hash, TxId, hash},
+    envelope::{Attestation, AttestedRoot, ENVELOPE_TRANSACTIONS_MAX, Envelope},
+    hash::{BlockHash, Domain, Hash, StateRoot, TxId, hash},
     keys::{PublicKey, SecretKey},
     transaction::{SignedTransaction, VerifiedTransaction, verify_batch},
     units::Height,
@@ -26,15 +29,33 @@ const SAID_MAX: usize = 4096;
 /// The way out.
 pub(super) struct Outlet {
     pub(super) shared: Arc<Shared>,
-    pub(super) tokio: Tokio,
-    pub(super) key: SecretKey,
-    pub(super) incarnation: u64,
-    pub(super) sequence: u64,
-    pub(super) colour: Height,
-    pub(super) said: HashSet<Hash>,
+    tokio: Tokio,
+    key: SecretKey,
+    incarnation: u64,
+    sequence: u64,
+    colour: Height,
+    said: HashSet<Hash>,
 }
 
 impl Outlet {
+    /// Of a node that has started `incarnation` times, and whose last snapshot height is `colour`.
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        key: SecretKey,
+        incarnation: u64,
+        colour: Height,
+    ) -> Self {
+        Self {
+            shared,
+            tokio: Tokio::current(),
+            key,
+            incarnation,
+            sequence: 0,
+            colour,
+            said: HashSet::new(),
+        }
+    }
+
     pub(super) fn carry_out(&mut self, effect: Effect) {
         match effect {
             Effect::Broadcast(message) => self.broadcast(&message),
@@ -45,19 +66,9 @@ impl Outlet {
                 missing,
             } => self.fetch_bodies(from, block, missing),
             Effect::FetchBlocks { from, height } => self.fetch_blocks(from, height),
-            Effect::Committed(committed) => {
-                let state = &committed.executed.state;
-                if state
-                    .height()
-                    .0
-                    .is_multiple_of(state.parameters().snapshot_interval)
-                {
-                    self.colour = state.height();
-                }
-                self.shared.committed(&committed);
-            }
+            Effect::Committed(committed) => self.committed(&committed),
             Effect::Dropped(dropped) => self.shared.dropped(dropped),
-            Effect::Alarm(alarm) => self.shared.alarm(alarm),
+            Effect::Alarm(alarm) => self.alarm(alarm),
             Effect::Fault { peer, what } => {
                 tracing::warn!(%peer, what, "a peer did what no honest one does");
                 if let Some(peer) = Peer::from_public_key(&peer) {
@@ -65,7 +76,47 @@ impl Outlet {
                 }
             }
             // The replica's thread does these itself.
-            Effect::SetTimer(..) | Effect::Admitted { .. } | Effect::MayVoteFrom(_) => {}
+            Effect::SetTimer(..) | Effect::Admitted { .. } => {}
+        }
+    }
+
+    fn committed(&mut self, committed: &Arc<Committed>) {
+        let state = &committed.executed.state;
+        let height = state.height();
+        self.shared.committed(committed);
+        self.shared.own_root(height, state.root());
+        let interval = state.parameters().snapshot_interval.max(1);
+        if height.0.is_multiple_of(interval) {
+            self.colour = height;
+            let certified = CertifiedHeader {
+                header: committed.block.header.clone(),
+                certificate: committed.certificate.clone(),
+            };
+            self.shared.snapshots.take(state.clone(), certified);
+            self.attest(height, state.root());
+        }
+    }
+
+    fn alarm(&mut self, alarm: Alarm) {
+        if let Alarm::Diverged {
+            height,
+            here: Some(root),
+            ..
+        } = &alarm
+        {
+            // The others learn from the one that has gone astray itself, without waiting for a snapshot height.
+            self.attest(*height, *root);
+        }
+        self.shared.alarm(alarm);
+    }
+
+    /// Says, signed, which root this node has.
+    fn attest(&self, height: Height, root: StateRoot) {
+        let claim = AttestedRoot { height, root };
+        let attestation = Attestation::new(&self.key, &self.shared.chain, claim);
+        let bytes = codec::encode(&attestation);
+        if let Err(error) = self.shared.network.publish(Channel::Attestations, bytes) {
+            tracing::warn!(%error, "this node's root was not attested");
         }
     }
 

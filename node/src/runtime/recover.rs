@@ -1,24 +1,34 @@
-//! What a node's folder holds, put together again: the state by executing the block log, and the promises of the
-//! write-ahead log. A folder that contradicts itself is refused with the reason.
+//! What a node's folder holds, put together again: the state from the newest whole snapshot and the blocks after it, and
+//! the promises of the write-ahead log.
+//!
+//! What is damaged is set aside with a word in the log, and what it held comes from elsewhere: an older snapshot, the
+//! genesis, the peers. So at most `snapshot_interval` blocks are executed at a start, and a few more for each snapshot
+//! that was damaged. Nothing here is believed unchecked: chunks hash to the root that a certificate is over, and each
+//! block must execute to the roots in its header.
 
 use super::{
     NodeError,
     blocks::{Indexed, TransactionIndex},
     journal::DiskJournal,
+    promises::{Promises, promises},
 };
 use crate::{
     config::{Config, NodeDir},
-    replica::{Start, Voting, message::WalRecord},
+    replica::Start,
 };
+use ::snapshot::{manifest::Manifest, store::Store};
 use ledger::{
-    block::{Block, CommittedBlock, UnverifiedBlock},
+    block::{Block, CertifiedHeader, CommittedBlock, UnverifiedBlock},
+    certificate::Certificate,
     codec,
     genesis::Genesis,
+    hash::BlockHash,
     keys::SecretKey,
-    state::{Execution, State},
-    store::{DirLock, Log, LogReader, Wal},
+    state::{Executed, Execution, State},
+    store::{DirLock, Log, LogReader, StoreError},
     units::Height,
 };
+use std::path::Path;
 
 /// A node's folder, opened and replayed.
 pub struct Recovered {
@@ -32,6 +42,7 @@ pub struct Recovered {
     pub key: SecretKey,
     /// Where the replica starts from.
     pub start: Start,
+    pub(super) snapshots: Store,
     pub(super) index: TransactionIndex,
     pub(super) journal: DiskJournal,
     pub(super) blocks: LogReader,
@@ -47,80 +58,31 @@ pub fn recover(dir: NodeDir) -> Result<Recovered, NodeError> {
     let genesis = dir.genesis()?;
     let key = dir.key()?;
     let lock = DirLock::acquire(dir.path())?;
-    let (log, report) = Log::open(&dir.ledger())?;
-    if let Some(cut) = &report.cut {
-        tracing::warn!(
-            ?cut,
-            "a torn tail of the block log was cut off; nothing in it was acknowledged"
-        );
-    }
-    let mut state = State::genesis(&genesis).map_err(|e| NodeError::Genesis(e.to_string()))?;
-    let mut index = TransactionIndex::default();
-    let mut head = None;
-    for record in log.iter_from(Height::GENESIS.next()) {
-        let record = record?;
-        let (block, certificate, next) =
-            replay(&state, &record.payload).map_err(|why| NodeError::Log {
-                height: record.height,
-                why,
-            })?;
-        index.add(Indexed::of(&block, &next.state, &next.outcomes));
-        state = next.state;
-        head = Some((block.header, certificate));
-    }
-    let decided = state.height();
-    let opened = Wal::open(&dir.wal(), decided.next())?;
-    let (wal, voting, records) = match opened {
-        None => {
-            tracing::warn!(
-                "the write-ahead log is missing: this node was wiped, and votes only when it has learnt what the others have"
-            );
-            (None, Voting::wiped(), vec![])
+    let snapshots = Store::open(&dir.snapshots())?;
+    let mut log = open_log(&dir.ledger())?;
+    let rebuilt = match rebuild(&mut log, &snapshots, &genesis) {
+        Err(NodeError::Store(error @ StoreError::Damaged { .. })) => {
+            drop(log);
+            set_damage_aside(&dir.ledger(), &error)?;
+            log = open_log(&dir.ledger())?;
+            rebuild(&mut log, &snapshots, &genesis)?
         }
-        Some(opened) => {
-            // A promise above the next height means that the log has lost a block it had.
-            if let Some(ahead) = opened
-                .entries
-                .iter()
-                .map(|e| e.height)
-                .max()
-                .filter(|h| *h > decided.next())
-            {
-                let why = format!(
-                    "the write-ahead log has promises of height {ahead}: blocks are missing"
-                );
-                return Err(NodeError::Log {
-                    height: decided.next(),
-                    why,
-                });
-            }
-            let from = opened.wal.floor().map(|floor| floor.max(decided.next()));
-            let next = decided.next();
-            let records = opened
-                .entries
-                .iter()
-                .filter(|entry| entry.height == next)
-                .map(|entry| {
-                    codec::decode_unchecked::<WalRecord>(&entry.payload, codec::ENCODED_BYTES_MAX)
-                })
-                .collect::<Result<Vec<_>, _>>()
-                .map_err(|e| NodeError::Log {
-                    height: next,
-                    why: format!("the write-ahead log: {e}"),
-                })?;
-            let voting = match from {
-                // Created by a wiped node that has learnt: nothing was promised below.
-                Some(from) if opened.entries.is_empty() && from > next => Voting::From(from.next()),
-                _ => Voting::Always,
-            };
-            (Some(opened.wal), voting, records)
-        }
+        rebuilt => rebuilt?,
     };
+    for what in snapshots.take_damage() {
+        tracing::error!(what, "a snapshot on disk is damaged and not used");
+    }
+    let Rebuilt { state, head, index } = rebuilt;
+    let Promises {
+        wal,
+        voting,
+        records,
+    } = promises(&dir.wal(), state.height())?;
     let blocks = log.reader();
     let journal = DiskJournal::new(wal, dir.wal(), log);
     let start = Start {
         state,
-        head,
+        head: head.map(|h| (h.header, h.certificate)),
         wal: records,
         voting,
     };
@@ -130,6 +92,7 @@ pub fn recover(dir: NodeDir) -> Result<Recovered, NodeError> {
         genesis,
         key,
         start,
+        snapshots,
         index,
         journal,
         blocks,
@@ -137,13 +100,118 @@ pub fn recover(dir: NodeDir) -> Result<Recovered, NodeError> {
     })
 }
 
-type Replayed = (
-    Block,
-    ledger::certificate::Certificate,
-    ledger::state::Executed,
-);
+fn open_log(dir: &Path) -> Result<Log, StoreError> {
+    let (log, report) = match Log::open(dir) {
+        Err(error @ StoreError::Damaged { .. }) => {
+            set_damage_aside(dir, &error)?;
+            Log::open(dir)?
+        }
+        opened => opened?,
+    };
+    if let Some(cut) = &report.cut {
+        tracing::warn!(
+            ?cut,
+            "a torn tail of the block log was cut off; nothing in it was acknowledged"
+        );
+    }
+    Ok(log)
+}
 
-fn replay(state: &State, payload: &[u8]) -> Result<Replayed, String> {
+fn set_damage_aside(dir: &Path, error: &StoreError) -> Result<(), StoreError> {
+    let aside = Log::set_aside_damage(dir)?;
+    tracing::error!(
+        %error, ?aside,
+        "the block log is damaged; what follows the damage is set aside and comes from the peers"
+    );
+    Ok(())
+}
+
+struct Rebuilt {
+    state: State,
+    head: Option<CertifiedHeader>,
+    index: TransactionIndex,
+}
+
+/// The state after the last block of the log.
+fn rebuild(log: &mut Log, snapshots: &Store, genesis: &Genesis) -> Result<Rebuilt, NodeError> {
+    let (mut state, mut head) = match newest_snapshot(log, snapshots, genesis)? {
+        Some((state, certified)) => (state, Some(certified)),
+        None => (
+            State::genesis(genesis).map_err(|e| NodeError::Genesis(e.to_string()))?,
+            None,
+        ),
+    };
+    let next = state.height().next();
+    let first = log.first().or(log.next());
+    let ends_before = log.next().is_some_and(|n| n < next);
+    let begins_after = first.is_some_and(|first| first > next);
+    if ends_before || begins_after || (log.next().is_none() && state.height() > Height::GENESIS) {
+        if let Some(aside) = log.reset_to(next)? {
+            tracing::warn!(
+                folder = %aside.display(), height = %state.height(),
+                "the block log does not go on where the state ends: it is set aside, and its blocks come from the peers"
+            );
+        }
+    }
+    let mut index = TransactionIndex::default();
+    for record in log.iter_from(next) {
+        let record = record?;
+        let (block, certificate, executed) =
+            replay(&state, &record.payload).map_err(|why| NodeError::Log {
+                height: record.height,
+                why,
+            })?;
+        index.add(Indexed::of(&block, &executed.state, &executed.outcomes));
+        state = executed.state;
+        head = Some(CertifiedHeader {
+            header: block.header,
+            certificate,
+        });
+    }
+    Ok(Rebuilt { state, head, index })
+}
+
+/// The newest snapshot that is whole, of this chain, and does not contradict the log.
+fn newest_snapshot(
+    log: &Log,
+    snapshots: &Store,
+    genesis: &Genesis,
+) -> Result<Option<(State, CertifiedHeader)>, NodeError> {
+    let chain = genesis.chain_id();
+    for manifest in snapshots.manifests() {
+        let height = manifest.height();
+        if manifest.header().chain != chain || !fits(log, &manifest)? {
+            tracing::warn!(%height, "a snapshot does not belong to the block log and is not used");
+            continue;
+        }
+        let state = snapshots
+            .load(&manifest)
+            .map_err(|e| e.to_string())
+            .and_then(|tree| State::from_tree(height, tree).map_err(|e| e.to_string()));
+        match state {
+            Ok(state) => return Ok(Some((state, manifest.certified()))),
+            Err(error) => tracing::error!(%height, error, "a snapshot cannot be loaded"),
+        }
+    }
+    Ok(None)
+}
+
+/// Whether the log goes on from a snapshot, or ends before it. Where it has the snapshot's block, that is the same.
+fn fits(log: &Log, manifest: &Manifest) -> Result<bool, NodeError> {
+    let height = manifest.height();
+    let Some(first) = log.first().or(log.next()) else {
+        return Ok(true);
+    };
+    if first > height.next() {
+        return Ok(false);
+    }
+    match log.read(height)? {
+        Some(record) => Ok(BlockHash::from(record.block_hash) == manifest.block()),
+        None => Ok(true),
+    }
+}
+
+fn replay(state: &State, payload: &[u8]) -> Result<(Block, Certificate, Executed), String> {
     let CommittedBlock { block, certificate } =
         codec::decode_unchecked(payload, ledger::block::BLOCK_BYTES_MAX)
             .map_err(|e| e.to_string())?;

@@ -1,35 +1,36 @@
 //! What the rest of the node may look at without asking the replica: pictures it has published.
 
 use super::{
+    attestations::{Attestations, Differs},
     blocks::{Indexed, TransactionIndex},
+    join,
+    reaper::Reaper,
+    snapshots::Snapshots,
     thread::{Ask, Inbox},
 };
 use crate::{
     event::{Alarm, Event},
-    handle::{
-        Answering, Backend, BlockName, NotHere, Refusal, SnapshotInfo, Status, TransactionStatus,
-    },
-    replica::Committed,
+    handle::{NotHere, Refusal, SyncProgress},
+    replica::{Committed, Input},
 };
 use ledger::{
-    block::{CertifiedHeader, CommittedBlock},
+    block::CertifiedHeader,
     codec,
     genesis::Genesis,
-    hash::{Address, ChainId, StateRoot, TxId},
+    hash::{ChainId, StateRoot, TxId},
     keys::PublicKey,
     state::State,
     store::LogReader,
-    transaction::{SignedTransaction, VerifiedTransaction, verify_batch},
-    units::{Height, Nonce},
-    untrusted::Untrusted,
+    transaction::VerifiedTransaction,
+    units::Height,
 };
+use p2p::Peer;
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
-    time::Duration,
 };
 use tokio::sync::{broadcast, watch};
 
@@ -40,7 +41,7 @@ const BODIES_KEPT: usize = 16;
 /// Transactions whose end is remembered although no block has them.
 const DROPPED_KEPT: usize = 10_000;
 /// Events that a slow listener may be behind.
-const EVENTS_KEPT: usize = 1024;
+pub(super) const EVENTS_KEPT: usize = 1024;
 
 /// Everything that is shared between the replica's thread, the network and the API.
 pub(super) struct Shared {
@@ -58,21 +59,37 @@ pub(super) struct Shared {
     pub(super) ready: AtomicBool,
     pub(super) transactions_total: AtomicU64,
     pub(super) alarms_total: AtomicU64,
+    pub(super) snapshots: Arc<Snapshots>,
+    /// Whether the replica runs. Before that, a state is being fetched.
+    following: AtomicBool,
     pictures: Mutex<Pictures>,
+    heads: Mutex<BTreeMap<Peer, Head>>,
+    sync: Mutex<Option<SyncProgress>>,
+    attestations: Mutex<Attestations>,
+    reaper: Reaper,
 }
 
-struct Pictures {
-    states: VecDeque<State>,
-    head: Option<CertifiedHeader>,
-    last_block_transactions: u64,
-    index: TransactionIndex,
+/// The newest pictures of the chain.
+pub(super) struct Pictures {
+    pub(super) states: VecDeque<State>,
+    pub(super) head: Option<CertifiedHeader>,
+    pub(super) last_block_transactions: u64,
+    pub(super) index: TransactionIndex,
     bodies: VecDeque<Arc<Committed>>,
-    dropped: HashMap<TxId, Refusal>,
+    pub(super) dropped: HashMap<TxId, Refusal>,
     dropped_order: VecDeque<TxId>,
     /// Transactions that came through this node and wait.
-    pending: HashMap<TxId, ()>,
-    alarm: Option<String>,
-    roots: BTreeMap<Height, StateRoot>,
+    pub(super) pending: HashMap<TxId, ()>,
+    pub(super) alarm: Option<String>,
+    /// The roots of the states that are kept, and of the one this node began with.
+    pub(super) roots: BTreeMap<Height, StateRoot>,
+}
+
+/// What a peer last said of itself.
+struct Head {
+    status: Arc<p2p::Status>,
+    /// Its height, if the certificate it showed holds under a validator set that is known here.
+    certified: Option<Height>,
 }
 
 /// What a shared picture starts with.
@@ -86,6 +103,13 @@ pub(super) struct Beginning {
     pub(super) index: TransactionIndex,
     pub(super) state: State,
     pub(super) head: Option<CertifiedHeader>,
+    pub(super) snapshots: Arc<Snapshots>,
+    pub(super) events: broadcast::Sender<Event>,
+    pub(super) reaper: Reaper,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Shared {
@@ -100,6 +124,9 @@ impl Shared {
             index,
             state,
             head,
+            snapshots,
+            events,
+            reaper,
         } = beginning;
         let pictures = Pictures {
             roots: BTreeMap::from([(state.height(), state.root())]),
@@ -121,18 +148,64 @@ impl Shared {
             inbox,
             network,
             blocks,
-            events: broadcast::Sender::new(EVENTS_KEPT),
+            events,
             height: watch::Sender::new(state.height()),
             mempool: AtomicUsize::new(0),
             ready: AtomicBool::new(false),
             transactions_total: AtomicU64::new(0),
             alarms_total: AtomicU64::new(0),
+            snapshots,
+            following: AtomicBool::new(false),
             pictures: Mutex::new(pictures),
+            heads: Mutex::default(),
+            sync: Mutex::default(),
+            attestations: Mutex::default(),
+            reaper,
         }
     }
 
-    fn pictures(&self) -> MutexGuard<'_, Pictures> {
-        self.pictures.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn pictures(&self) -> MutexGuard<'_, Pictures> {
+        lock(&self.pictures)
+    }
+
+    pub(super) fn attestations(&self) -> MutexGuard<'_, Attestations> {
+        lock(&self.attestations)
+    }
+
+    pub(super) fn sync(&self) -> MutexGuard<'_, Option<SyncProgress>> {
+        lock(&self.sync)
+    }
+
+    /// Gives the replica an input. While there is none nobody misses it: it all comes again.
+    pub(super) fn input(&self, input: Input) {
+        if self.follows() {
+            self.inbox.send(Ask::Input(input));
+        }
+    }
+
+    /// Whether a key is a validator's.
+    pub(super) fn is_validator(&self, key: &PublicKey) -> bool {
+        let address = key.address();
+        let pictures = self.pictures();
+        let state = pictures.states.back();
+        state.is_some_and(|s| s.next_validators().get(&address).is_some())
+    }
+
+    /// Whether the replica runs; before, nothing is asked of it.
+    pub(super) fn follows(&self) -> bool {
+        self.following.load(Ordering::Acquire)
+    }
+
+    /// The replica starts from here: with the state this began with, or with one that was fetched since.
+    pub(super) fn follow_from(&self, state: &State, head: Option<CertifiedHeader>) {
+        {
+            let mut pictures = self.pictures();
+            pictures.states = VecDeque::from([state.clone()]);
+            pictures.roots = BTreeMap::from([(state.height(), state.root())]);
+            pictures.head = head;
+        }
+        self.height.send_replace(state.height());
+        self.following.store(true, Ordering::Release);
     }
 
     /// A block became final.
@@ -169,14 +242,18 @@ impl Shared {
             pictures.last_block_transactions = count;
             pictures.states.push_back(state.clone());
             pictures.bodies.push_back(committed.clone());
-            let old_state =
-                (pictures.states.len() > STATES_KEPT).then(|| pictures.states.pop_front());
-            let old_body =
-                (pictures.bodies.len() > BODIES_KEPT).then(|| pictures.bodies.pop_front());
+            let old_state = (pictures.states.len() > STATES_KEPT)
+                .then(|| pictures.states.pop_front())
+                .flatten();
+            if let Some(old) = &old_state {
+                pictures.roots.remove(&old.height());
+            }
+            let old_body = (pictures.bodies.len() > BODIES_KEPT)
+                .then(|| pictures.bodies.pop_front())
+                .flatten();
             (old_state, old_body)
         };
-        // Letting an old tree go takes time: nobody waits for it with the lock held.
-        drop(old);
+        self.reaper.let_go(old);
         self.transactions_total.fetch_add(count, Ordering::Relaxed);
         self.ready.store(true, Ordering::Relaxed);
         self.height.send_replace(state.height());
@@ -209,6 +286,97 @@ impl Shared {
         let _ = self.events.send(Event::Alarm(alarm));
     }
 
+    /// Holds a root of this node's against what peers attest.
+    pub(super) fn own_root(&self, height: Height, root: StateRoot) {
+        let differing = self.attestations().own(height, root);
+        differing.into_iter().for_each(|d| self.differs(d));
+    }
+
+    pub(super) fn differs(&self, differs: Differs) {
+        let Differs {
+            node: peer,
+            height,
+            here,
+            theirs,
+        } = differs;
+        self.alarm(Alarm::PeerDiffers {
+            peer,
+            height,
+            here,
+            theirs,
+        });
+    }
+
+    /// A peer has said what it has.
+    pub(super) fn hear(&self, peer: Peer, status: p2p::Status, head: Option<&CertifiedHeader>) {
+        let certified = head
+            .filter(|h| self.is_certified(h))
+            .map(|h| h.header.height);
+        let status = Arc::new(status);
+        lock(&self.heads).insert(peer, Head { status, certified });
+    }
+
+    /// A peer is gone.
+    pub(super) fn forget(&self, peer: &Peer) {
+        lock(&self.heads).remove(peer);
+    }
+
+    /// What peers last said of themselves.
+    pub(super) fn heard(&self) -> Vec<(Peer, Arc<p2p::Status>)> {
+        let heads = lock(&self.heads);
+        heads
+            .iter()
+            .map(|(peer, head)| (*peer, Arc::clone(&head.status)))
+            .collect()
+    }
+
+    /// How many peers have said what they have, and how many of these offer snapshots.
+    pub(super) fn offering(&self) -> (usize, usize) {
+        let heads = lock(&self.heads);
+        let offers = |head: &&Head| !head.status.snapshots.is_empty();
+        (heads.len(), heads.values().filter(offers).count())
+    }
+
+    /// The highest block that a peer has shown, its certificate checked as far as it can be here.
+    pub(super) fn highest_certified(&self) -> Option<Height> {
+        lock(&self.heads).values().filter_map(|h| h.certified).max()
+    }
+
+    fn is_certified(&self, head: &CertifiedHeader) -> bool {
+        let Some(sets) = self
+            .pictures()
+            .states
+            .back()
+            .map(|state| state.validators().clone())
+        else {
+            return false;
+        };
+        let CertifiedHeader {
+            header,
+            certificate,
+        } = head;
+        [sets.current, sets.next, sets.after_next]
+            .iter()
+            .find(|set| set.hash() == header.validators)
+            .is_some_and(|set| {
+                certificate
+                    .verify_for(header.height, header.hash(), &self.chain, set)
+                    .is_ok()
+            })
+    }
+
+    /// The newest state with its certified header.
+    pub(super) fn newest(&self) -> Result<(State, CertifiedHeader), NotHere> {
+        if !self.follows() {
+            return Err(NotHere::NotReady("it is fetching a snapshot".into()));
+        }
+        let pictures = self.pictures();
+        match (pictures.states.back(), &pictures.head) {
+            (Some(state), Some(head)) => Ok((state.clone(), head.clone())),
+            _ => Err(NotHere::NotReady("no block is final yet".into())),
+        }
+    }
+
     /// Bodies of transactions of the last blocks.
     pub(super) fn recent_bodies(&self, ids: &[TxId]) -> Vec<VerifiedTransaction> {
         let pictures = self.pictures();
@@ -226,21 +394,23 @@ impl Shared {
 
     /// What peers are told of this node.
     pub(super) fn peer_status(&self) -> p2p::Status {
+        let snapshots = join::offers(self.snapshots.store());
         let pictures = self.pictures();
+        let latest = pictures
+            .states
+            .back()
+            .map(State::height)
+            .unwrap_or_default();
         p2p::Status {
             chain: self.chain,
             version: ledger::genesis::PROTOCOL_VERSION,
-            height: pictures
-                .states
-                .back()
-                .map(State::height)
-                .unwrap_or_default(),
-            earliest_block: pictures.index.first().unwrap_or(Height(1)),
+            height: latest,
+            earliest_block: self.blocks.first().unwrap_or(latest.next()),
             head: pictures
                 .head
                 .as_ref()
                 .map(|head| codec::encode(head).into()),
-            snapshots: Vec::new(),
+            snapshots,
         }
     }
 
@@ -250,298 +420,11 @@ impl Shared {
         Ok(record.map(|r| r.payload))
     }
 
-    fn latest(&self) -> Height {
+    pub(super) fn latest(&self) -> Height {
         self.pictures()
             .states
             .back()
             .map(State::height)
             .unwrap_or_default()
-    }
-}
-
-impl Backend for Shared {
-    fn genesis(&self) -> &Genesis {
-        &self.genesis
-    }
-
-    fn status(&self) -> Status {
-        let peers = self.network.peers().len();
-        let p2p = self
-            .network
-            .listening()
-            .iter()
-            .map(ToString::to_string)
-            .collect();
-        let pictures = self.pictures();
-        let state = pictures.states.back();
-        let address = self.public_key.address();
-        Status {
-            name: self.name.clone(),
-            public_key: self.public_key,
-            chain: self.chain,
-            validator: state.is_some_and(|s| s.next_validators().get(&address).is_some()),
-            height: state.map(State::height).unwrap_or_default(),
-            earliest_block: pictures.index.first(),
-            head: pictures.head.clone(),
-            state_root: state.map(State::root).unwrap_or_default(),
-            last_block_transactions: pictures.last_block_transactions,
-            peers,
-            p2p,
-            mempool: self.mempool.load(Ordering::Relaxed),
-            snapshot: None,
-            sync: None,
-            alarm: pictures.alarm.clone(),
-            ready: self.ready.load(Ordering::Relaxed) && pictures.alarm.is_none(),
-        }
-    }
-
-    fn state(&self, height: Option<Height>) -> Result<State, NotHere> {
-        let pictures = self.pictures();
-        let newest = pictures.states.back().cloned();
-        let newest = newest.ok_or_else(|| NotHere::Unknown("the state".into()))?;
-        let Some(asked) = height else {
-            return Ok(newest);
-        };
-        let latest = newest.height();
-        if asked > latest {
-            return Err(NotHere::Future { asked, latest });
-        }
-        let earliest = pictures
-            .states
-            .front()
-            .map(State::height)
-            .unwrap_or_default();
-        let found = pictures
-            .states
-            .iter()
-            .find(|s| s.height() == asked)
-            .cloned();
-        found.ok_or(NotHere::Pruned { earliest })
-    }
-
-    fn next_nonce(&self, address: &Address) -> Nonce {
-        let (answer, taken) = std::sync::mpsc::sync_channel(1);
-        let asked = self.inbox.send(Ask::NextNonce {
-            address: *address,
-            answer,
-        });
-        let nonce = asked
-            .then(|| taken.recv_timeout(Duration::from_secs(5)).ok())
-            .flatten();
-        nonce.unwrap_or_else(|| {
-            let state = self.state(None).ok();
-            state
-                .and_then(|s| s.account(address))
-                .map(|a| a.nonce)
-                .unwrap_or_default()
-        })
-    }
-
-    fn block(&self, name: &BlockName) -> Result<CommittedBlock, NotHere> {
-        let latest = self.latest();
-        let height = match name {
-            BlockName::Latest => latest,
-            BlockName::Height(height) => *height,
-            BlockName::Hash(prefix) => self.pictures().index.block_height(prefix)?,
-        };
-        if height > latest {
-            return Err(NotHere::Future {
-                asked: height,
-                latest,
-            });
-        }
-        if height == Height::GENESIS {
-            return Err(NotHere::Unknown(
-                "a block of height 0 (the genesis has none)".into(),
-            ));
-        }
-        match self.logged(height) {
-            Ok(Some(payload)) => codec::decode_unchecked(&payload, ledger::block::BLOCK_BYTES_MAX)
-                .map_err(|e| NotHere::Failed(e.to_string())),
-            Ok(None) => {
-                let earliest = self.pictures().index.first().unwrap_or(latest);
-                Err(NotHere::Pruned { earliest })
-            }
-            Err(why) => Err(NotHere::Failed(why)),
-        }
-    }
-
-    fn transaction_id(&self, prefix: &str) -> Result<TxId, NotHere> {
-        if let Ok(id) = prefix.parse() {
-            return Ok(id);
-        }
-        self.pictures().index.transaction_id(prefix)
-    }
-
-    fn transaction(&self, id: &TxId) -> TransactionStatus {
-        let pictures = self.pictures();
-        if let Some(committed) = pictures.index.committed(id) {
-            return TransactionStatus::Committed(committed);
-        }
-        if let Some(why) = pictures.dropped.get(id) {
-            return TransactionStatus::Dropped(why.clone());
-        }
-        if pictures.pending.contains_key(id) {
-            return TransactionStatus::Pending;
-        }
-        TransactionStatus::Unknown
-    }
-
-    fn snapshots(&self) -> Vec<SnapshotInfo> {
-        Vec::new()
-    }
-
-    fn manifest(&self, height: Height) -> Result<Vec<u8>, NotHere> {
-        Err(NotHere::Unknown(format!("a snapshot at height {height}")))
-    }
-
-    fn take_snapshot(&self) -> Result<SnapshotInfo, NotHere> {
-        Err(NotHere::Failed(
-            "this version of the node takes no snapshots yet".into(),
-        ))
-    }
-
-    fn root(&self, height: Height) -> Result<StateRoot, NotHere> {
-        let pictures = self.pictures();
-        let kept = pictures.roots.get(&height).copied();
-        if let Some(root) = kept.or_else(|| pictures.index.root(height)) {
-            return Ok(root);
-        }
-        let latest = pictures
-            .states
-            .back()
-            .map(State::height)
-            .unwrap_or_default();
-        if height > latest {
-            return Err(NotHere::Future {
-                asked: height,
-                latest,
-            });
-        }
-        Err(NotHere::Pruned {
-            earliest: pictures.index.first().unwrap_or(latest),
-        })
-    }
-
-    fn subscribe(&self) -> broadcast::Receiver<Event> {
-        self.events.subscribe()
-    }
-
-    fn metrics(&self) -> String {
-        let status = self.status();
-        let net = self.network.metrics();
-        let rows = [
-            (
-                "height",
-                "gauge",
-                "The last committed height.",
-                status.height.0,
-            ),
-            ("peers", "gauge", "Connected peers.", status.peers as u64),
-            (
-                "mempool_transactions",
-                "gauge",
-                "Transactions waiting.",
-                status.mempool as u64,
-            ),
-            (
-                "transactions_total",
-                "counter",
-                "Transactions committed since the start.",
-                self.transactions_total.load(Ordering::Relaxed),
-            ),
-            (
-                "alarms_total",
-                "counter",
-                "Disagreements seen since the start.",
-                self.alarms_total.load(Ordering::Relaxed),
-            ),
-            (
-                "gossip_dropped_total",
-                "counter",
-                "Gossip dropped.",
-                net.gossip_dropped,
-            ),
-        ];
-        let row = |(name, kind, help, value): (&str, &str, &str, u64)| {
-            format!(
-                "# HELP tintype_{name} {help}\n# TYPE tintype_{name} {kind}\ntintype_{name} {value}\n"
-            )
-        };
-        rows.into_iter().map(row).collect()
-    }
-
-    fn submit(
-        &self,
-        transactions: Vec<Untrusted<SignedTransaction>>,
-    ) -> Answering<'_, Vec<Result<TxId, Refusal>>> {
-        Box::pin(async move {
-            let count = transactions.len();
-            let chain = self.chain;
-            let checked =
-                tokio::task::spawn_blocking(move || verify_batch(transactions, &chain)).await;
-            let not_ready = |why: &str| Err(Refusal::NotReady(why.into()));
-            let Ok(checked) = checked else {
-                return vec![not_ready("it is stopping"); count];
-            };
-            let good: Vec<_> = checked
-                .iter()
-                .filter_map(|c| c.as_ref().ok().cloned())
-                .collect();
-            {
-                let mut pictures = self.pictures();
-                for transaction in &good {
-                    pictures.pending.insert(transaction.id(), ());
-                    pictures.dropped.remove(&transaction.id());
-                }
-            }
-            let (answer, taken) = tokio::sync::oneshot::channel();
-            if !self.inbox.send(Ask::Submit {
-                transactions: good.clone(),
-                answer,
-            }) {
-                return vec![not_ready("it is stopping, or overloaded"); count];
-            }
-            let Ok(results) = taken.await else {
-                return vec![not_ready("it is stopping"); count];
-            };
-            {
-                let mut pictures = self.pictures();
-                for (transaction, result) in good.iter().zip(&results) {
-                    if result.is_err() {
-                        pictures.pending.remove(&transaction.id());
-                    }
-                }
-            }
-            let mut results = results.into_iter();
-            let merge = |c: Result<VerifiedTransaction, _>| match c {
-                Ok(_) => results
-                    .next()
-                    .unwrap_or_else(|| not_ready("it is stopping")),
-                Err(e) => Err(Refusal::Invalid(e)),
-            };
-            checked.into_iter().map(merge).collect()
-        })
-    }
-
-    fn wait_for(&self, id: TxId, timeout: Duration) -> Answering<'_, TransactionStatus> {
-        Box::pin(async move {
-            let mut heights = self.height.subscribe();
-            let deadline = tokio::time::Instant::now() + timeout;
-            loop {
-                let status = self.transaction(&id);
-                let settled = matches!(
-                    status,
-                    TransactionStatus::Committed(_) | TransactionStatus::Dropped(_)
-                );
-                if settled {
-                    return status;
-                }
-                match tokio::time::timeout_at(deadline, heights.changed()).await {
-                    Ok(Ok(())) => {}
-                    Ok(Err(_)) | Err(_) => return self.transaction(&id),
-                }
-            }
-        })
     }
 }

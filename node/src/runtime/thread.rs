@@ -66,13 +66,13 @@ impl Inbox {
 
 /// The replica with its disk, its timers and its way out.
 pub(super) struct Runner {
-    pub(super) replica: Replica,
-    pub(super) journal: DiskJournal,
-    pub(super) inbox: Receiver<Ask>,
-    pub(super) outlet: Outlet,
-    pub(super) timers: BinaryHeap<Reverse<(Instant, Timer)>>,
-    pub(super) tickets: HashMap<u64, oneshot::Sender<Vec<Result<TxId, Refusal>>>>,
-    pub(super) next_ticket: u64,
+    replica: Replica,
+    journal: DiskJournal,
+    inbox: Receiver<Ask>,
+    outlet: Outlet,
+    timers: BinaryHeap<Reverse<(Instant, Timer)>>,
+    tickets: HashMap<u64, oneshot::Sender<Vec<Result<TxId, Refusal>>>>,
+    next_ticket: u64,
 }
 
 /// The time of this machine's clock.
@@ -86,6 +86,23 @@ pub(super) fn now() -> Now {
 }
 
 impl Runner {
+    pub(super) fn new(
+        replica: Replica,
+        journal: DiskJournal,
+        inbox: Receiver<Ask>,
+        outlet: Outlet,
+    ) -> Self {
+        Self {
+            replica,
+            journal,
+            inbox,
+            outlet,
+            timers: BinaryHeap::new(),
+            tickets: HashMap::new(),
+            next_ticket: 0,
+        }
+    }
+
     /// Runs until it is told to stop.
     ///
     /// # Errors
@@ -160,10 +177,6 @@ impl Runner {
                     if let Some(answer) = self.tickets.remove(&ticket) {
                         let _ = answer.send(results);
                     }
-                }
-                Effect::MayVoteFrom(height) => {
-                    self.journal.promise_from(height)?;
-                    tracing::warn!(%height, "this wiped node has learnt what the others have, and votes from this height on");
                 }
                 other => self.outlet.carry_out(other),
             }

@@ -26,7 +26,7 @@ fn assert_sound(store: &Store, step: u32) -> Vec<u64> {
 /// Writing one snapshot and dropping the one before.
 fn replace(store: &Store, new: &Tree) -> Result<()> {
     write(store, new, 2)?;
-    store.retain(1)?;
+    store.retain(1, &BTreeSet::new())?;
     Ok(())
 }
 

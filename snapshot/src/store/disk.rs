@@ -122,6 +122,14 @@ pub(super) fn read(path: &Path, bytes_max: usize) -> Result<Content> {
     Ok(Content::Whole(bytes))
 }
 
+/// Bytes of a file; none of one that is not there.
+pub(super) fn len(path: &Path) -> Result<u64> {
+    match fs::metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+        found => found.map(|m| m.len()).at("look at", path),
+    }
+}
+
 /// The names in a folder, sorted. A name that is not UTF-8 is none of ours.
 pub(super) fn names(dir: &Path) -> Result<Vec<String>> {
     let mut names = Vec::new();

@@ -176,6 +176,23 @@ impl Store {
         }
     }
 
+    /// Bytes on disk of the chunks that a snapshot has and no older one that is kept.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn new_bytes(&self, manifest: &Manifest) -> Result<u64> {
+        let new: BTreeSet<ChunkId> = {
+            let index = self.index();
+            let older = index.manifests.range(..(manifest.height(), manifest.id()));
+            let old: BTreeSet<ChunkId> = older.flat_map(|(_, m)| m.chunk_ids()).collect();
+            manifest
+                .chunk_ids()
+                .filter(|id| !old.contains(id))
+                .collect()
+        };
+        new.iter().map(|id| disk::len(&self.chunk_path(id))).sum()
+    }
+
     /// Puts the manifest of a snapshot whose chunks are all there: from now on it is offered.
     ///
     /// # Errors

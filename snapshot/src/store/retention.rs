@@ -39,17 +39,19 @@ impl Store {
         Pin { store, number }
     }
 
-    /// Keeps the `keep_last` newest snapshots, at least one, and removes the others and the chunks that nothing needs.
+    /// Keeps the `keep_last` newest snapshots, at least one, and those `in_use`: a peer that is fetching one shall find it
+    /// to the end. Removes the others, and the chunks that nothing needs.
     ///
     /// # Errors
     /// `Io`. What is left is whole, and a further call goes on.
-    pub fn retain(&self, keep_last: usize) -> Result<Removed> {
+    pub fn retain(&self, keep_last: usize, in_use: &BTreeSet<ManifestId>) -> Result<Removed> {
         let mut index = self.index();
         let old: Vec<(Height, ManifestId)> = index
             .manifests
             .keys()
             .rev()
             .skip(keep_last.max(1))
+            .filter(|(_, id)| !in_use.contains(id))
             .copied()
             .collect();
         for key in &old {
@@ -82,6 +84,6 @@ impl Store {
     /// # Errors
     /// As [`Self::retain`].
     pub fn sweep(&self) -> Result<Removed> {
-        self.retain(usize::MAX)
+        self.retain(usize::MAX, &BTreeSet::new())
     }
 }

@@ -62,7 +62,7 @@ fn retention_follows_from_the_manifests_that_are_kept() {
     for (tree, height) in trees.iter().zip(1..) {
         write(&store, tree, height);
     }
-    let removed = store.retain(2).unwrap();
+    let removed = store.retain(2, &BTreeSet::new()).unwrap();
     assert_eq!(removed.manifests, 3);
     assert_eq!(heights(&store), [5, 4]);
     let needed: BTreeSet<ChunkId> = store
@@ -75,9 +75,41 @@ fn retention_follows_from_the_manifests_that_are_kept() {
     for (tree, manifest) in trees.iter().rev().zip(store.manifests()) {
         assert_eq!(store.load(&manifest).unwrap().root(), tree.root());
     }
-    assert_eq!(store.retain(2).unwrap(), Removed::default());
-    store.retain(0).unwrap();
+    assert_eq!(
+        store.retain(2, &BTreeSet::new()).unwrap(),
+        Removed::default()
+    );
+    store.retain(0, &BTreeSet::new()).unwrap();
     assert_eq!(heights(&store), [5], "the newest always stays");
+}
+
+#[test]
+fn a_snapshot_that_a_peer_is_fetching_outlives_its_turn() {
+    let (_dir, store) = open();
+    for height in 1..=4 {
+        write(&store, &tree(300, height), height);
+    }
+    let fetched = store.manifests()[3].clone();
+    store.retain(1, &BTreeSet::from([fetched.id()])).unwrap();
+    assert_eq!(heights(&store), [4, 1]);
+    assert!(fetched.chunk_ids().all(|id| store.has_chunk(&id)));
+    store.retain(1, &BTreeSet::new()).unwrap();
+    assert_eq!(heights(&store), [4]);
+}
+
+#[test]
+fn new_bytes_are_those_of_chunks_that_no_older_snapshot_has() {
+    let (_dir, store) = open();
+    let tree = tree(300, 1);
+    write(&store, &tree, 1);
+    write(&store, &tree, 2);
+    let [second, first] = [store.manifests()[0].clone(), store.manifests()[1].clone()];
+    assert!(store.new_bytes(&first).unwrap() > 0);
+    assert_eq!(
+        store.new_bytes(&second).unwrap(),
+        0,
+        "the state is the same"
+    );
 }
 
 #[test]
@@ -88,7 +120,7 @@ fn what_is_pinned_or_being_synced_stays() {
     write(&store, &b, 2);
     let target = manifest(&a, 1);
     let pin = store.pin(target.chunk_ids());
-    assert_eq!(store.retain(1).unwrap().chunks, 0);
+    assert_eq!(store.retain(1, &BTreeSet::new()).unwrap().chunks, 0);
     store.set_sync_target(&target).unwrap();
     drop(pin);
     assert_eq!(store.sweep().unwrap().chunks, 0);
@@ -103,7 +135,7 @@ fn what_is_pinned_or_being_synced_stays() {
     store.put_manifest(&target).unwrap();
     store.clear_sync_target().unwrap();
     assert_eq!(heights(&store), [2, 1]);
-    assert!(store.retain(1).unwrap().chunks > 0);
+    assert!(store.retain(1, &BTreeSet::new()).unwrap().chunks > 0);
     assert!(store.read_sync_target().unwrap().is_none());
 }
 

@@ -17,6 +17,8 @@ pub struct Disk {
     wal: Vec<(Height, Vec<u8>)>,
     unsynced: Vec<(Height, Vec<u8>)>,
     log: Vec<CommittedBlock>,
+    /// None on a wiped disk: nothing is kept of what it is told before it is promised from when on it matters.
+    voting: Option<Voting>,
     /// Disk operations until the next crash.
     pub crash_in: Option<u64>,
 }
@@ -39,9 +41,22 @@ impl Disk {
         self.crash_in = None;
     }
 
-    /// A disk on which nothing was ever written.
+    /// The disk of a new node, which has never signed anything.
+    pub fn new() -> Self {
+        Self {
+            voting: Some(Voting::Always),
+            ..Self::default()
+        }
+    }
+
+    /// Loses everything, also that this node has never signed.
     pub fn wipe(&mut self) {
         *self = Self::default();
+    }
+
+    /// From when on its node may vote, as far as it says; none if it was wiped.
+    pub fn voting(&self) -> Option<&Voting> {
+        self.voting.as_ref()
     }
 
     /// Where a replica starts from, every block executed again and held against its header.
@@ -52,7 +67,7 @@ impl Disk {
         clippy::expect_used,
         reason = "a simulation ends when its own log is wrong"
     )]
-    pub fn start(&self, genesis: &Genesis, voting: Voting) -> Start {
+    pub fn start(&self, genesis: &Genesis) -> Start {
         let mut state = State::genesis(genesis).expect("a sound genesis");
         let mut head = None;
         for committed in &self.log {
@@ -74,7 +89,7 @@ impl Disk {
             state,
             head,
             wal,
-            voting,
+            voting: self.voting.clone().unwrap_or_else(Voting::wiped),
         }
     }
 
@@ -98,7 +113,9 @@ impl Disk {
 impl Journal for Disk {
     fn append(&mut self, height: Height, record: &[u8]) -> Result<(), JournalError> {
         self.operation()?;
-        self.unsynced.push((height, record.to_vec()));
+        if self.voting.is_some() {
+            self.unsynced.push((height, record.to_vec()));
+        }
         Ok(())
     }
 
@@ -107,6 +124,12 @@ impl Journal for Disk {
         let unsynced = std::mem::take(&mut self.unsynced);
         self.wal.extend(unsynced);
         Ok(())
+    }
+
+    fn promise_from(&mut self, height: Height) -> Result<(), JournalError> {
+        self.operation()?;
+        self.voting.get_or_insert(Voting::From(height));
+        self.operation()
     }
 
     fn commit(&mut self, block: &CommittedBlock) -> Result<(), JournalError> {

@@ -193,7 +193,6 @@ struct Node {
     replica: Option<Replica>,
     /// Timers of an earlier life do not fire in a later one.
     life: u64,
-    voting: Voting,
     acknowledged: Height,
 }
 
@@ -254,10 +253,9 @@ impl Simulation {
         let client = key(1_000);
         let node = |i| Node {
             key: key(i),
-            disk: Disk::default(),
+            disk: Disk::new(),
             replica: None,
             life: 0,
-            voting: Voting::Always,
             acknowledged: Height::GENESIS,
         };
         let mut simulation = Self {
@@ -522,7 +520,6 @@ impl Simulation {
         let now = self.now();
         let Node {
             disk,
-            voting,
             replica,
             life,
             ..
@@ -530,7 +527,7 @@ impl Simulation {
         *life += 1;
         *replica = None;
         disk.crash_in = crash_in;
-        let start = disk.start(&self.genesis, voting.clone());
+        let start = disk.start(&self.genesis);
         match Replica::start(config, start, now, disk) {
             Ok((started, effects)) => {
                 *replica = Some(started);
@@ -578,7 +575,6 @@ impl Simulation {
         let Node {
             disk,
             replica,
-            voting,
             acknowledged,
             ..
         } = &mut self.nodes[node];
@@ -586,7 +582,6 @@ impl Simulation {
         disk.crash(&mut self.random);
         if wipe {
             disk.wipe();
-            *voting = Voting::wiped();
             *acknowledged = Height::GENESIS;
             self.report.wipes += 1;
         }
@@ -601,10 +596,10 @@ impl Simulation {
             .last_key_value()
             .map(|(h, _)| *h)
             .unwrap_or_default();
-        self.nodes.iter().all(|n| match n.voting {
-            Voting::Always => true,
-            Voting::From(height) => height <= committed,
-            Voting::Learning(_) => false,
+        self.nodes.iter().all(|n| match n.disk.voting() {
+            Some(Voting::Always) => true,
+            Some(Voting::From(height)) => *height <= committed,
+            Some(Voting::Learning(_)) | None => false,
         })
     }
 
@@ -680,7 +675,6 @@ impl Simulation {
                 let root = committed.executed.state.root();
                 self.committed_at(node, &committed.block, root)?;
             }
-            Effect::MayVoteFrom(height) => self.nodes[node].voting = Voting::From(height),
             Effect::Alarm(Alarm::Equivocation { .. })
             | Effect::Admitted { .. }
             | Effect::Dropped(_) => {}

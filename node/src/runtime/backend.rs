@@ -1,0 +1,300 @@
+//! The runtime as the API sees it: answers from published pictures, the index, the log and the snapshots.
+
+use super::{metrics, shared::Shared, thread::Ask};
+use crate::{
+    event::Event,
+    handle::{
+        Answering, Backend, BlockName, NotHere, Refusal, SnapshotInfo, Status, SyncProgress,
+        TransactionStatus,
+    },
+};
+use ledger::{
+    block::CommittedBlock,
+    codec,
+    genesis::Genesis,
+    hash::{Address, StateRoot, TxId},
+    state::State,
+    transaction::{SignedTransaction, VerifiedTransaction, verify_batch},
+    units::{Height, Nonce},
+    untrusted::Untrusted,
+};
+use std::{sync::atomic::Ordering, time::Duration};
+use tokio::sync::broadcast;
+
+/// A node so many blocks behind what others have is catching up.
+const BEHIND_MAX: u64 = 2;
+
+impl Shared {
+    /// How far the sync is, while it lasts: of a snapshot, or of the blocks that others are ahead.
+    fn progress(&self) -> Option<SyncProgress> {
+        if let Some(progress) = self.sync().clone() {
+            return Some(progress);
+        }
+        let goal = self.highest_certified()?;
+        let peers = self.heard().len();
+        (goal.0 > self.latest().0 + BEHIND_MAX).then_some(SyncProgress {
+            mode: "blocks",
+            height: goal,
+            chunks_done: 0,
+            chunks_total: 0,
+            bytes_done: 0,
+            bytes_total: 0,
+            peers,
+        })
+    }
+}
+
+impl Backend for Shared {
+    fn genesis(&self) -> &Genesis {
+        &self.genesis
+    }
+
+    fn status(&self) -> Status {
+        let peers = self.network.peers().len();
+        let sync = self.progress();
+        let behind = sync.is_some();
+        let snapshot = self.snapshots.newest();
+        let p2p = self
+            .network
+            .listening()
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        let pictures = self.pictures();
+        let state = pictures.states.back();
+        let address = self.public_key.address();
+        Status {
+            name: self.name.clone(),
+            public_key: self.public_key,
+            chain: self.chain,
+            validator: state.is_some_and(|s| s.next_validators().get(&address).is_some()),
+            height: state.map(State::height).unwrap_or_default(),
+            earliest_block: self.blocks.first(),
+            head: pictures.head.clone(),
+            state_root: state.map(State::root).unwrap_or_default(),
+            last_block_transactions: pictures.last_block_transactions,
+            peers,
+            p2p,
+            mempool: self.mempool.load(Ordering::Relaxed),
+            snapshot,
+            sync,
+            alarm: pictures.alarm.clone(),
+            ready: self.ready.load(Ordering::Relaxed) && !behind && pictures.alarm.is_none(),
+        }
+    }
+
+    fn state(&self, height: Option<Height>) -> Result<State, NotHere> {
+        if !self.follows() {
+            return Err(NotHere::NotReady("it is fetching a snapshot".into()));
+        }
+        let pictures = self.pictures();
+        let newest = pictures.states.back().cloned();
+        let newest = newest.ok_or_else(|| NotHere::Unknown("the state".into()))?;
+        let Some(asked) = height else {
+            return Ok(newest);
+        };
+        let latest = newest.height();
+        if asked > latest {
+            return Err(NotHere::Future { asked, latest });
+        }
+        let earliest = pictures
+            .states
+            .front()
+            .map(State::height)
+            .unwrap_or_default();
+        let found = pictures
+            .states
+            .iter()
+            .find(|s| s.height() == asked)
+            .cloned();
+        found.ok_or(NotHere::Pruned { earliest })
+    }
+
+    fn next_nonce(&self, address: &Address) -> Nonce {
+        let (answer, taken) = std::sync::mpsc::sync_channel(1);
+        let asked = self.inbox.send(Ask::NextNonce {
+            address: *address,
+            answer,
+        });
+        let nonce = asked
+            .then(|| taken.recv_timeout(Duration::from_secs(5)).ok())
+            .flatten();
+        nonce.unwrap_or_else(|| {
+            let state = self.state(None).ok();
+            state
+                .and_then(|s| s.account(address))
+                .map(|a| a.nonce)
+                .unwrap_or_default()
+        })
+    }
+
+    fn block(&self, name: &BlockName) -> Result<CommittedBlock, NotHere> {
+        let latest = self.latest();
+        let height = match name {
+            BlockName::Latest => latest,
+            BlockName::Height(height) => *height,
+            BlockName::Hash(prefix) => self.pictures().index.block_height(prefix)?,
+        };
+        if height > latest {
+            return Err(NotHere::Future {
+                asked: height,
+                latest,
+            });
+        }
+        if height == Height::GENESIS {
+            return Err(NotHere::Unknown(
+                "a block of height 0 (the genesis has none)".into(),
+            ));
+        }
+        match self.logged(height) {
+            Ok(Some(payload)) => codec::decode_unchecked(&payload, ledger::block::BLOCK_BYTES_MAX)
+                .map_err(|e| NotHere::Failed(e.to_string())),
+            Ok(None) => {
+                let earliest = self.blocks.first().unwrap_or(latest.next());
+                Err(NotHere::Pruned { earliest })
+            }
+            Err(why) => Err(NotHere::Failed(why)),
+        }
+    }
+
+    fn transaction_id(&self, prefix: &str) -> Result<TxId, NotHere> {
+        if let Ok(id) = prefix.parse() {
+            return Ok(id);
+        }
+        self.pictures().index.transaction_id(prefix)
+    }
+
+    fn transaction(&self, id: &TxId) -> TransactionStatus {
+        let pictures = self.pictures();
+        if let Some(committed) = pictures.index.committed(id) {
+            return TransactionStatus::Committed(committed);
+        }
+        if let Some(why) = pictures.dropped.get(id) {
+            return TransactionStatus::Dropped(why.clone());
+        }
+        if pictures.pending.contains_key(id) {
+            return TransactionStatus::Pending;
+        }
+        TransactionStatus::Unknown
+    }
+
+    fn snapshots(&self) -> Vec<SnapshotInfo> {
+        self.snapshots.list()
+    }
+
+    fn manifest(&self, height: Height) -> Result<Vec<u8>, NotHere> {
+        self.snapshots.manifest_at(height)
+    }
+
+    fn take_snapshot(&self) -> Result<SnapshotInfo, NotHere> {
+        let (state, certified) = self.newest()?;
+        self.snapshots.take_now(state, certified)
+    }
+
+    fn root(&self, height: Height) -> Result<StateRoot, NotHere> {
+        let pictures = self.pictures();
+        let kept = pictures.roots.get(&height).copied();
+        if let Some(root) = kept.or_else(|| pictures.index.root(height)) {
+            return Ok(root);
+        }
+        let latest = pictures
+            .states
+            .back()
+            .map(State::height)
+            .unwrap_or_default();
+        if height > latest {
+            return Err(NotHere::Future {
+                asked: height,
+                latest,
+            });
+        }
+        Err(NotHere::Pruned {
+            earliest: self.blocks.first().unwrap_or(latest),
+        })
+    }
+
+    fn subscribe(&self) -> broadcast::Receiver<Event> {
+        self.events.subscribe()
+    }
+
+    fn metrics(&self) -> String {
+        metrics::text(self)
+    }
+
+    fn submit(
+        &self,
+        transactions: Vec<Untrusted<SignedTransaction>>,
+    ) -> Answering<'_, Vec<Result<TxId, Refusal>>> {
+        Box::pin(async move {
+            let count = transactions.len();
+            let chain = self.chain;
+            let checked =
+                tokio::task::spawn_blocking(move || verify_batch(transactions, &chain)).await;
+            let not_ready = |why: &str| Err(Refusal::NotReady(why.into()));
+            if !self.follows() {
+                return vec![not_ready("it is fetching a snapshot"); count];
+            }
+            let Ok(checked) = checked else {
+                return vec![not_ready("it is stopping"); count];
+            };
+            let good: Vec<_> = checked
+                .iter()
+                .filter_map(|c| c.as_ref().ok().cloned())
+                .collect();
+            {
+                let mut pictures = self.pictures();
+                for transaction in &good {
+                    pictures.pending.insert(transaction.id(), ());
+                    pictures.dropped.remove(&transaction.id());
+                }
+            }
+            let (answer, taken) = tokio::sync::oneshot::channel();
+            if !self.inbox.send(Ask::Submit {
+                transactions: good.clone(),
+                answer,
+            }) {
+                return vec![not_ready("it is stopping, or overloaded"); count];
+            }
+            let Ok(results) = taken.await else {
+                return vec![not_ready("it is stopping"); count];
+            };
+            {
+                let mut pictures = self.pictures();
+                for (transaction, result) in good.iter().zip(&results) {
+                    if result.is_err() {
+                        pictures.pending.remove(&transaction.id());
+                    }
+                }
+            }
+            let mut results = results.into_iter();
+            let merge = |c: Result<VerifiedTransaction, _>| match c {
+                Ok(_) => results
+                    .next()
+                    .unwrap_or_else(|| not_ready("it is stopping")),
+                Err(e) => Err(Refusal::Invalid(e)),
+            };
+            checked.into_iter().map(merge).collect()
+        })
+    }
+
+    fn wait_for(&self, id: TxId, timeout: Duration) -> Answering<'_, TransactionStatus> {
+        Box::pin(async move {
+            let mut heights = self.height.subscribe();
+            let deadline = tokio::time::Instant::now() + timeout;
+            loop {
+                let status = self.transaction(&id);
+                let settled = matches!(
+                    status,
+                    TransactionStatus::Committed(_) | TransactionStatus::Dropped(_)
+                );
+                if settled {
+                    return status;
+                }
+                match tokio::time::timeout_at(deadline, heights.changed()).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(_)) | Err(_) => return self.transaction(&id),
+                }
+            }
+        })
+    }
+}

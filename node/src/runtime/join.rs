@@ -1,0 +1,433 @@
+//! How a node without a state gets one: from a snapshot of its peers, or block by block from the genesis.
+//!
+//! [`plan`] decides, from what peers say in the first moments. The snapshot itself is [`snapshot::sync::Joiner`]'s
+//! business, which trusts nobody; here its requests are carried out, and what it ends with is made the node's own:
+//! first the manifest (its chunks are there already), then a block log that begins after it. A crash in between leaves
+//! a whole snapshot, from which the next start goes on.
+
+use super::{NodeError, shared::Shared};
+use crate::{config::SyncMode, event::Event, handle::SyncProgress};
+use ::snapshot::{
+    chunk::ChunkId,
+    manifest::{Manifest, ManifestId},
+    store::{Store, write_snapshot},
+    sync::{Config, Input, Joiner, Lie, Offer, Output, Progress, Wanted},
+};
+use ledger::{
+    block::CertifiedHeader,
+    hash::Hash,
+    state::{State, tree::Tree},
+    units::Height,
+};
+use p2p::{Peer, Request, Response};
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel},
+    },
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+use tokio::sync::watch;
+
+/// How long a new node listens for snapshots before it takes to blocks.
+const LISTEN: Duration = Duration::from_millis(2_000);
+/// The same, when a snapshot was asked for.
+const LISTEN_FOR_SNAPSHOT: Duration = Duration::from_millis(5_000);
+/// How often it looks what peers have said.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// How often a joiner is told that time passes.
+const TICK_EVERY: Duration = Duration::from_millis(100);
+/// Verified chunks that wait for the disk.
+const WRITES_MAX: usize = 32;
+
+/// What a node without a state does next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Plan {
+    /// Hear more.
+    Wait,
+    /// Fetch a snapshot.
+    Snapshot,
+    /// Execute every block, for this reason.
+    Blocks(&'static str),
+}
+
+/// What is known when a plan is made.
+#[derive(Clone, Copy, Debug)]
+struct Heard {
+    /// Peers that have said how far they are.
+    peers: usize,
+    /// Of these, how many offer a snapshot.
+    offering: usize,
+    /// Peers that the configuration names.
+    configured: usize,
+    waited: Duration,
+}
+
+fn plan(mode: SyncMode, heard: Heard) -> Plan {
+    let Heard {
+        peers,
+        offering,
+        configured,
+        waited,
+    } = heard;
+    match mode {
+        SyncMode::Blocks => Plan::Blocks("this node is configured to execute every block"),
+        _ if offering > 0 => Plan::Snapshot,
+        SyncMode::Auto if peers >= configured => Plan::Blocks("no peer has a snapshot"),
+        SyncMode::Auto if waited >= LISTEN => Plan::Blocks("no peer has offered a snapshot"),
+        SyncMode::Snapshot if waited >= LISTEN_FOR_SNAPSHOT => {
+            Plan::Blocks("a snapshot was asked for, and no peer offers one")
+        }
+        SyncMode::Auto | SyncMode::Snapshot => Plan::Wait,
+    }
+}
+
+/// A state that was fetched, and the block that it is the state after.
+pub(super) struct Joined {
+    pub(super) state: State,
+    pub(super) certified: CertifiedHeader,
+}
+
+/// Gets a state for a node that has none. Nothing, if it is to execute the blocks from the genesis on, or was told to
+/// stop.
+///
+/// # Errors
+/// [`NodeError`] if the disk fails.
+pub(super) async fn join(
+    shared: &Arc<Shared>,
+    mode: SyncMode,
+    configured: usize,
+    mut stopping: watch::Receiver<bool>,
+) -> Result<Option<Joined>, NodeError> {
+    let begun = Instant::now();
+    loop {
+        let (peers, offering) = shared.offering();
+        let heard = Heard {
+            peers,
+            offering,
+            configured,
+            waited: begun.elapsed(),
+        };
+        match plan(mode, heard) {
+            Plan::Snapshot => break,
+            Plan::Blocks(why) => {
+                tracing::info!(why, "starting from the genesis, block by block");
+                return Ok(None);
+            }
+            Plan::Wait => {}
+        }
+        tokio::select! {
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+            _ = stopping.wait_for(|stop| *stop) => return Ok(None),
+        }
+    }
+    tracing::info!("fetching a snapshot");
+    let driver = Driver::new(Arc::clone(shared), stopping)?;
+    let joined = tokio::task::spawn_blocking(move || driver.run()).await;
+    shared.set_sync(None);
+    joined.map_err(|_| NodeError::Sync("the joiner has died".into()))?
+}
+
+/// A joiner, and all that carries out what it wants.
+struct Driver {
+    shared: Arc<Shared>,
+    joiner: Joiner<Peer>,
+    begun: Instant,
+    inputs: Receiver<Input<Peer>>,
+    say: Sender<Input<Peer>>,
+    writer: Writer,
+    stopping: watch::Receiver<bool>,
+    tokio: tokio::runtime::Handle,
+    /// Peers whose offers it was told.
+    told: BTreeSet<Peer>,
+}
+
+/// The thread that puts verified chunks on disk, so that fetching does not wait for it.
+struct Writer {
+    chunks: SyncSender<(ChunkId, Vec<u8>)>,
+    thread: JoinHandle<Result<u64, ::snapshot::store::StoreError>>,
+}
+
+impl Writer {
+    fn start(store: Store) -> Result<Self, NodeError> {
+        let (chunks, verified) = sync_channel::<(ChunkId, Vec<u8>)>(WRITES_MAX);
+        let thread = std::thread::Builder::new()
+            .name("chunks".into())
+            .spawn(move || {
+                let mut bytes_total = 0;
+                for (id, bytes) in verified {
+                    store.put_chunk(id, &bytes)?;
+                    bytes_total += bytes.len() as u64;
+                }
+                Ok(bytes_total)
+            })
+            .map_err(|source| NodeError::Machine {
+                what: "cannot start the chunk writer's thread",
+                source,
+            })?;
+        Ok(Self { chunks, thread })
+    }
+
+    /// Waits until everything is on disk, and says how many bytes that was.
+    fn finish(self) -> Result<u64, NodeError> {
+        drop(self.chunks);
+        match self.thread.join() {
+            Ok(written) => Ok(written?),
+            Err(_) => Err(NodeError::Sync("the chunk writer has died".into())),
+        }
+    }
+}
+
+impl Driver {
+    fn new(shared: Arc<Shared>, stopping: watch::Receiver<bool>) -> Result<Self, NodeError> {
+        let store = shared.snapshots.store().clone();
+        let trusted = shared
+            .genesis
+            .validator_set()
+            .map_err(|e| NodeError::Genesis(e.to_string()))?;
+        // The target of a sync that was cut short is believed no more than a peer's.
+        let resume = store
+            .read_sync_target()?
+            .and_then(|m| m.verify(&shared.chain, &trusted).ok())
+            .map(Arc::new);
+        if let Some(target) = &resume {
+            tracing::info!(height = %target.height(), "going on with the snapshot that was being fetched");
+        }
+        let config = Config::new(shared.chain, trusted, Height(1));
+        let (say, inputs) = channel();
+        Ok(Self {
+            joiner: Joiner::new(config, 0, store.chunk_ids(), resume),
+            begun: Instant::now(),
+            inputs,
+            say,
+            writer: Writer::start(store)?,
+            stopping,
+            tokio: tokio::runtime::Handle::current(),
+            told: BTreeSet::new(),
+            shared,
+        })
+    }
+
+    fn run(mut self) -> Result<Option<Joined>, NodeError> {
+        let mut ticked = Instant::now();
+        loop {
+            if *self.stopping.borrow() {
+                return Ok(None);
+            }
+            let due = TICK_EVERY.saturating_sub(ticked.elapsed());
+            let input = match self.inputs.recv_timeout(due) {
+                Ok(input) => input,
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
+                    ticked = Instant::now();
+                    self.tell_offers();
+                    Input::Tick
+                }
+            };
+            let now_ms = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+            for output in self.joiner.handle(now_ms, input) {
+                match output {
+                    Output::Done { tree, manifest } => return self.done(tree, &manifest).map(Some),
+                    Output::GaveUp(why) => {
+                        tracing::warn!(%why, "no snapshot can be had: starting from the genesis, block by block");
+                        self.writer.finish()?;
+                        self.shared.snapshots.store().clear_sync_target()?;
+                        return Ok(None);
+                    }
+                    other => self.carry_out(other)?,
+                }
+            }
+        }
+    }
+
+    /// Says what each peer offers, and who is gone.
+    fn tell_offers(&mut self) {
+        let heard = self.shared.heard();
+        let now: BTreeSet<Peer> = heard.iter().map(|(peer, _)| *peer).collect();
+        let gone: Vec<Peer> = self.told.difference(&now).copied().collect();
+        for peer in gone {
+            let _ = self.say.send(Input::Gone { peer });
+        }
+        self.told = now;
+        for (peer, status) in heard {
+            let offers = status.snapshots.iter().map(|s| Offer {
+                height: s.height,
+                manifest: ManifestId(s.manifest),
+            });
+            let offers = offers.collect();
+            let _ = self.say.send(Input::Offers { peer, offers });
+        }
+    }
+
+    fn carry_out(&self, output: Output<Peer>) -> Result<(), NodeError> {
+        let store = self.shared.snapshots.store();
+        match output {
+            Output::Ask { peer, wanted } => self.ask(peer, wanted),
+            Output::Read { id } => {
+                let bytes = store.get_chunk_bytes(&id).ok();
+                self.shared.snapshots.report_damage();
+                let _ = self.say.send(Input::Stored { id, bytes });
+            }
+            Output::Store { id, bytes } => {
+                // The thread ends early only if the disk failed: `finish` then says how.
+                let _ = self.writer.chunks.send((id, bytes));
+            }
+            Output::Target(manifest) => {
+                tracing::info!(
+                    height = %manifest.height(), root = %manifest.root(),
+                    chunks = manifest.chunks().len(), bytes = manifest.totals().bytes,
+                    "fetching this snapshot"
+                );
+                store.set_sync_target(&manifest)?;
+            }
+            Output::Ban { peer, lie } => self.ban(peer, &lie),
+            Output::Progress(progress) => self.shared.set_sync(Some(told(&progress))),
+            Output::Done { .. } | Output::GaveUp(_) => {}
+        }
+        Ok(())
+    }
+
+    fn ban(&self, peer: Peer, lie: &Lie) {
+        tracing::warn!(%peer, %lie, "a peer has lied about a snapshot and is not asked again");
+        self.shared.network.penalize(peer, p2p::Fault::WrongContent);
+    }
+
+    fn ask(&self, peer: Peer, wanted: Wanted) {
+        let (say, network) = (self.say.clone(), self.shared.network.clone());
+        self.tokio.spawn(async move {
+            let request = match wanted {
+                Wanted::Manifest(ManifestId(id)) => Request::Manifest { id },
+                Wanted::Chunk(ChunkId(id)) => Request::Chunk { id },
+            };
+            let input = match network.request(peer, request).await {
+                Ok(Response::Manifest(Some(payload)) | Response::Chunk(Some(payload))) => {
+                    let bytes = payload.0;
+                    Input::Answer {
+                        peer,
+                        wanted,
+                        bytes,
+                    }
+                }
+                Ok(_) => Input::NotHere { peer, wanted },
+                Err(_) => Input::Failed { peer, wanted },
+            };
+            let _ = say.send(input);
+        });
+    }
+
+    /// Makes what was fetched this node's own.
+    fn done(self, tree: Tree, manifest: &Manifest) -> Result<Joined, NodeError> {
+        let Self { shared, writer, .. } = self;
+        let fetched_bytes = writer.finish()?;
+        let snapshots = &shared.snapshots;
+        let store = snapshots.store();
+        let state = State::from_tree(manifest.height(), tree.clone())
+            .map_err(|e| NodeError::Sync(e.to_string()))?;
+        let chunk_bytes_max = state.parameters().chunk_bytes_max;
+        if manifest.chunk_bytes_max() == chunk_bytes_max {
+            store.put_manifest(manifest)?;
+        } else {
+            // The same state under another cut than the chain's: true, and of no use to others.
+            let validators = manifest.validators().clone();
+            write_snapshot(
+                store,
+                &tree,
+                manifest.certified(),
+                validators,
+                chunk_bytes_max,
+            )?;
+        }
+        snapshots.note_written(manifest, fetched_bytes);
+        tracing::info!(height = %manifest.height(), root = %manifest.root(), fetched_bytes, "the snapshot is here, verified");
+        Ok(Joined {
+            state,
+            certified: manifest.certified(),
+        })
+    }
+}
+
+fn told(progress: &Progress) -> SyncProgress {
+    SyncProgress {
+        mode: "snapshot",
+        height: progress.height,
+        chunks_done: progress.chunks_done,
+        chunks_total: progress.chunks_total,
+        bytes_done: progress.done.bytes,
+        bytes_total: progress.total.bytes,
+        peers: usize::try_from(progress.peers).unwrap_or(usize::MAX),
+    }
+}
+
+impl Shared {
+    /// How far the sync is, told to those who listen.
+    pub(super) fn set_sync(&self, progress: Option<SyncProgress>) {
+        if let Some(progress) = &progress {
+            let _ = self.events.send(Event::Sync(progress.clone()));
+        }
+        *self.sync() = progress;
+    }
+}
+
+/// The offers of a node, for its peers.
+pub(super) fn offers(store: &Store) -> Vec<p2p::SnapshotOffer> {
+    store
+        .manifests()
+        .iter()
+        .take(p2p::SNAPSHOTS_OFFERED_MAX)
+        .map(|m| p2p::SnapshotOffer {
+            height: m.height(),
+            manifest: Hash::from(m.id().0),
+            root: m.root(),
+            bytes: m.totals().bytes,
+            chunks: u32::try_from(m.chunks().len()).unwrap_or(u32::MAX),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn heard(peers: usize, offering: usize, waited_ms: u64) -> Heard {
+        Heard {
+            peers,
+            offering,
+            configured: 3,
+            waited: Duration::from_millis(waited_ms),
+        }
+    }
+
+    #[test]
+    fn a_snapshot_is_taken_where_one_is_offered() {
+        for mode in [SyncMode::Auto, SyncMode::Snapshot] {
+            assert_eq!(plan(mode, heard(1, 1, 0)), Plan::Snapshot);
+        }
+        assert!(matches!(
+            plan(SyncMode::Blocks, heard(3, 3, 0)),
+            Plan::Blocks(_)
+        ));
+    }
+
+    #[test]
+    fn a_new_network_does_not_wait_for_what_nobody_has() {
+        assert_eq!(plan(SyncMode::Auto, heard(2, 0, 100)), Plan::Wait);
+        assert!(matches!(
+            plan(SyncMode::Auto, heard(3, 0, 100)),
+            Plan::Blocks(_)
+        ));
+        assert!(matches!(
+            plan(SyncMode::Auto, heard(0, 0, 2_000)),
+            Plan::Blocks(_)
+        ));
+    }
+
+    #[test]
+    fn who_asks_for_a_snapshot_gets_some_time_and_then_the_blocks() {
+        assert_eq!(plan(SyncMode::Snapshot, heard(3, 0, 4_000)), Plan::Wait);
+        assert!(matches!(
+            plan(SyncMode::Snapshot, heard(3, 0, 5_000)),
+            Plan::Blocks(_)
+        ));
+    }
+}

@@ -1,0 +1,308 @@
+//! Taking snapshots while blocks go on, keeping the newest ones, and serving them.
+//!
+//! A picture of the state is a pointer, so the replica's thread only hands it over. One background thread writes; while
+//! it is busy one more may wait, and what comes beyond is left out and counted: nothing ever waits for the disk here.
+//!
+//! A peer that has just asked for a part of a snapshot holds a *lease* on it, so that the snapshot it is fetching stays
+//! to the end although newer ones push it out. Leases run out by themselves and are few: nobody can fill the disk by them.
+
+use crate::{
+    event::Event,
+    handle::{NotHere, SnapshotInfo},
+};
+use ::snapshot::{
+    chunk::ChunkId,
+    manifest::{Manifest, ManifestId},
+    store::{Store, StoreError, write_snapshot},
+};
+use ledger::{
+    block::CertifiedHeader, hash::Hash, state::State, store::disk::write_atomic, units::Height,
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+        mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
+    },
+    time::{Duration, Instant},
+};
+use tokio::sync::broadcast;
+
+/// A snapshot stays at least so long after a peer last asked for a part of it.
+const LEASE: Duration = Duration::from_secs(60);
+/// Snapshots that are kept for peers beyond those that are kept anyway.
+const LEASES_MAX: usize = 3;
+
+/// The snapshots of a node.
+pub(super) struct Snapshots {
+    store: Store,
+    keep: usize,
+    jobs: SyncSender<Job>,
+    /// What each one cost when it was written: the chunks alone do not tell once older snapshots are gone.
+    written: Mutex<BTreeMap<Hash, u64>>,
+    written_file: PathBuf,
+    leases: Mutex<BTreeMap<ManifestId, Instant>>,
+    events: broadcast::Sender<Event>,
+    pub(super) skipped_total: AtomicU64,
+    pub(super) taken_total: AtomicU64,
+}
+
+/// A state to be written, and who wants to know.
+struct Job {
+    state: State,
+    certified: CertifiedHeader,
+    answer: Option<SyncSender<Result<SnapshotInfo, String>>>,
+}
+
+impl Snapshots {
+    /// Those of a store, and the thread that adds to them. It ends with the last pointer to what is returned.
+    ///
+    /// # Errors
+    /// If no thread can be started.
+    pub(super) fn start(
+        store: Store,
+        written_file: PathBuf,
+        keep: usize,
+        events: broadcast::Sender<Event>,
+    ) -> std::io::Result<Arc<Self>> {
+        // A file that is gone or unreadable costs a figure, nothing else.
+        let written = std::fs::read(&written_file)
+            .ok()
+            .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+            .unwrap_or_default();
+        let (jobs, taken) = sync_channel(1);
+        let snapshots = Arc::new(Self {
+            store,
+            keep,
+            jobs,
+            written: Mutex::new(written),
+            written_file,
+            leases: Mutex::default(),
+            events,
+            skipped_total: AtomicU64::new(0),
+            taken_total: AtomicU64::new(0),
+        });
+        let weak = Arc::downgrade(&snapshots);
+        std::thread::Builder::new()
+            .name("snapshots".into())
+            .spawn(move || work(&weak, &taken))?;
+        Ok(snapshots)
+    }
+
+    /// The chunk store.
+    pub(super) const fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Takes a snapshot in the background. `certified` is the header of the state's height.
+    pub(super) fn take(&self, state: State, certified: CertifiedHeader) {
+        let height = state.height();
+        let answer = None;
+        if self
+            .jobs
+            .try_send(Job {
+                state,
+                certified,
+                answer,
+            })
+            .is_err()
+        {
+            self.skipped_total.fetch_add(1, Ordering::Relaxed);
+            tracing::warn!(%height, "a snapshot is left out: the disk has not finished those before");
+        }
+    }
+
+    /// Takes a snapshot, and returns when it is whole on disk.
+    pub(super) fn take_now(
+        &self,
+        state: State,
+        certified: CertifiedHeader,
+    ) -> Result<SnapshotInfo, NotHere> {
+        let (answer, taken) = sync_channel(1);
+        let job = Job {
+            state,
+            certified,
+            answer: Some(answer),
+        };
+        let failed = |why: &str| NotHere::Failed(why.to_owned());
+        match self.jobs.try_send(job) {
+            Ok(()) => {}
+            Err(TrySendError::Full(_)) => return Err(failed("others are waiting to be written")),
+            Err(TrySendError::Disconnected(_)) => return Err(failed("the node is stopping")),
+        }
+        taken
+            .recv()
+            .map_err(|_| failed("the node is stopping"))?
+            .map_err(NotHere::Failed)
+    }
+
+    /// All of them, newest first.
+    pub(super) fn list(&self) -> Vec<SnapshotInfo> {
+        let manifests = self.store.manifests();
+        manifests.iter().map(|m| self.info(m)).collect()
+    }
+
+    /// The newest.
+    pub(super) fn newest(&self) -> Option<SnapshotInfo> {
+        self.store.manifests().first().map(|m| self.info(m))
+    }
+
+    fn info(&self, manifest: &Manifest) -> SnapshotInfo {
+        let written = self.written().get(&manifest.id().0).copied();
+        let totals = manifest.totals();
+        SnapshotInfo {
+            height: manifest.height(),
+            root: manifest.root(),
+            manifest: manifest.id().0,
+            entries: totals.entries,
+            chunks: manifest.chunks().len() as u64,
+            bytes: totals.bytes,
+            new_bytes: written.unwrap_or_else(|| self.store.new_bytes(manifest).unwrap_or(0)),
+        }
+    }
+
+    /// The manifest of a height, encoded.
+    pub(super) fn manifest_at(&self, height: Height) -> Result<Vec<u8>, NotHere> {
+        let manifests = self.store.manifests();
+        let found = manifests.iter().find(|m| m.height() == height);
+        found
+            .map(|m| m.encode())
+            .ok_or_else(|| NotHere::Unknown(format!("a snapshot at height {height}")))
+    }
+
+    /// A manifest for a peer, encoded.
+    pub(super) fn manifest_for_peer(&self, id: ManifestId) -> Option<Vec<u8>> {
+        let manifest = self.store.read_manifest(&id).ok()?;
+        self.lease(id);
+        Some(manifest.encode())
+    }
+
+    /// A chunk for a peer.
+    pub(super) fn chunk_for_peer(&self, id: ChunkId) -> Option<Vec<u8>> {
+        if !self.store.has_chunk(&id) {
+            return None;
+        }
+        self.renew_leases(id);
+        match self.store.get_chunk_bytes(&id) {
+            Ok(bytes) => Some(bytes),
+            Err(error) => {
+                tracing::error!(%error, "a chunk for a peer cannot be read");
+                self.report_damage();
+                None
+            }
+        }
+    }
+
+    fn lease(&self, id: ManifestId) {
+        let mut leases = self.leases();
+        let now = Instant::now();
+        leases.retain(|_, until| *until > now);
+        if leases.len() < LEASES_MAX || leases.contains_key(&id) {
+            leases.insert(id, now + LEASE);
+        }
+    }
+
+    /// Whoever asks for a chunk is fetching one of the leased snapshots that have it.
+    fn renew_leases(&self, id: ChunkId) {
+        let leased: Vec<ManifestId> = self.leases().keys().copied().collect();
+        for manifest in leased {
+            let has = |m: Arc<Manifest>| m.chunk(&id).is_some();
+            if self.store.read_manifest(&manifest).is_ok_and(has) {
+                self.lease(manifest);
+            }
+        }
+    }
+
+    fn write(&self, state: &State, certified: CertifiedHeader) -> Result<SnapshotInfo, StoreError> {
+        let height = state.height();
+        let manifests = self.store.manifests();
+        if let Some(known) = manifests.iter().find(|m| m.height() == height) {
+            return Ok(self.info(known));
+        }
+        let begun = Instant::now();
+        let report = write_snapshot(
+            &self.store,
+            state.tree(),
+            certified,
+            state.validators().current.clone(),
+            state.parameters().chunk_bytes_max,
+        )?;
+        let manifest = self.store.read_manifest(&report.manifest)?;
+        self.note_written(&manifest, report.new_bytes);
+        self.retain();
+        let info = self.info(&manifest);
+        self.taken_total.fetch_add(1, Ordering::Relaxed);
+        tracing::info!(
+            %height, root = %info.root, entries = info.entries, chunks = info.chunks,
+            new_bytes = info.new_bytes, elapsed_ms = begun.elapsed().as_millis(),
+            "took a snapshot"
+        );
+        Ok(info)
+    }
+
+    /// Remembers what a snapshot cost.
+    pub(super) fn note_written(&self, manifest: &Manifest, new_bytes: u64) {
+        let kept: BTreeSet<Hash> = self.store.manifests().iter().map(|m| m.id().0).collect();
+        let bytes = {
+            let mut written = self.written();
+            written.insert(manifest.id().0, new_bytes);
+            written.retain(|id, _| kept.contains(id));
+            serde_json::to_vec(&*written).unwrap_or_default()
+        };
+        if let Err(error) = write_atomic(&self.written_file, &bytes) {
+            tracing::warn!(%error, "what the snapshot cost is not noted");
+        }
+    }
+
+    fn retain(&self) {
+        let now = Instant::now();
+        let leased = self
+            .leases()
+            .iter()
+            .filter(|(_, until)| **until > now)
+            .map(|(id, _)| *id)
+            .collect();
+        if let Err(error) = self.store.retain(self.keep, &leased) {
+            tracing::error!(%error, "old snapshots are not removed");
+        }
+    }
+
+    /// Says what was found damaged on disk.
+    pub(super) fn report_damage(&self) {
+        for what in self.store.take_damage() {
+            tracing::error!(what, "the snapshots on disk are damaged");
+        }
+    }
+
+    fn written(&self) -> MutexGuard<'_, BTreeMap<Hash, u64>> {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn leases(&self) -> MutexGuard<'_, BTreeMap<ManifestId, Instant>> {
+        self.leases.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn work(snapshots: &std::sync::Weak<Snapshots>, jobs: &Receiver<Job>) {
+    while let Ok(job) = jobs.recv() {
+        let Some(snapshots) = snapshots.upgrade() else {
+            return;
+        };
+        let written = snapshots.write(&job.state, job.certified);
+        snapshots.report_damage();
+        match &written {
+            Ok(info) => {
+                let _ = snapshots.events.send(Event::Snapshot(*info));
+            }
+            Err(error) => {
+                let height = job.state.height();
+                tracing::error!(%height, %error, "a snapshot could not be taken");
+            }
+        }
+        if let Some(answer) = job.answer {
+            let _ = answer.send(written.map_err(|e| e.to_string()));
+        }
+    }
+}
