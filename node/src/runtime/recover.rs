@@ -145,13 +145,14 @@ fn rebuild(log: &mut Log, snapshots: &Store, genesis: &Genesis) -> Result<Rebuil
     let first = log.first().or(log.next());
     let ends_before = log.next().is_some_and(|n| n < next);
     let begins_after = first.is_some_and(|first| first > next);
-    if ends_before || begins_after || (log.next().is_none() && state.height() > Height::GENESIS) {
-        if let Some(aside) = log.reset_to(next)? {
-            tracing::warn!(
-                folder = %aside.display(), height = %state.height(),
-                "the block log does not go on where the state ends: it is set aside, and its blocks come from the peers"
-            );
-        }
+    let never_begun = log.next().is_none() && state.height() > Height::GENESIS;
+    if (ends_before || begins_after || never_begun)
+        && let Some(aside) = log.reset_to(next)?
+    {
+        tracing::warn!(
+            folder = %aside.display(), height = %state.height(),
+            "the block log does not go on where the state ends: it is set aside, and its blocks come from the peers"
+        );
     }
     let mut index = TransactionIndex::default();
     for record in log.iter_from(next) {

@@ -280,10 +280,25 @@ impl Shared {
     }
 
     pub(super) fn alarm(&self, alarm: Alarm) {
-        tracing::error!(?alarm, "ALARM: somebody disagrees about the chain");
+        let who = self.name_of(&alarm);
+        tracing::error!(who, "ALARM: {alarm}");
         self.alarms_total.fetch_add(1, Ordering::Relaxed);
-        self.pictures().alarm = Some(format!("{alarm:?}"));
+        if matches!(alarm, Alarm::Diverged { .. }) {
+            self.pictures().alarm = Some(alarm.to_string());
+        }
         let _ = self.events.send(Event::Alarm(alarm));
+    }
+
+    /// The name that the genesis has for the one an alarm is about.
+    fn name_of(&self, alarm: &Alarm) -> Option<&str> {
+        let is_meant = |key: &PublicKey| match alarm {
+            Alarm::Diverged { .. } => *key == self.public_key,
+            Alarm::PeerDiffers { peer, .. } => key == peer,
+            Alarm::Equivocation { validator, .. } => key.address() == *validator,
+        };
+        let mut validators = self.genesis.validators.iter();
+        let found = validators.find(|v| is_meant(&v.public_key))?;
+        Some(&found.name)
     }
 
     /// Holds a root of this node's against what peers attest.
