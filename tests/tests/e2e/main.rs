@@ -14,5 +14,6 @@ mod load;
 mod net;
 mod program;
 mod refusals;
+mod snapshots;
 mod wait;
 mod walk;
