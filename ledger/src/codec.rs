@@ -2,7 +2,8 @@
 //!
 //! bincode 2 with serde, big-endian fixed-width integers. A value has exactly one encoding: [`decode`] refuses
 //! trailing bytes and whatever does not encode back to the very same bytes. What is allocated follows from the bytes
-//! that are there: at most 16 times as many for a text or byte string that promises more, at most 1 MiB for a list. bincode stays behind this module, so that it can be replaced without touching a format.
+//! that are there: at most 16 times as many for a text or byte string that promises more, at most 1 MiB for a list. bincode stays
+//! behind this module, so that it can be replaced without touching a format.
 
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -103,8 +104,7 @@ pub fn decode_unchecked<T: DeserializeOwned>(bytes: &[u8], max: usize) -> Result
 /// # Errors
 /// [`CodecError::Malformed`].
 pub fn decode_first<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
-    let (value, _) = bincode::serde::decode_from_slice(bytes, config())
-        .map_err(|e| CodecError::Malformed(e.to_string()))?;
+    let (value, _) = read(bytes).map_err(|e| CodecError::Malformed(e.to_string()))?;
     Ok(value)
 }
 

@@ -167,9 +167,10 @@ pub fn compare(clients: &[Client], height: Option<Height>) -> Result<Roots> {
     let known: Vec<StateRoot> = nodes.iter().filter_map(|n| n.root).collect();
     if known.is_empty() {
         let why = nodes.iter().find_map(|n| n.why.clone()).unwrap_or_default();
-        return Err(Failure::not_found(format!(
-            "no node has the root of height {height}: {why}"
-        )));
+        return Err(
+            Failure::not_found(format!("no node has the root of height {height}: {why}"))
+                .help("`tintype testnet status` shows the heights; old ones are not kept for ever"),
+        );
     }
     let root = agreed(&known);
     Ok(Roots {
