@@ -56,3 +56,19 @@ fn a_wiped_validator_votes_again_and_never_twice() {
     let wipes: u64 = reports.iter().map(|r| r.wipes).sum();
     assert!(wipes > 10, "only {wipes} folders were wiped");
 }
+
+#[test]
+fn validators_come_and_go_while_nodes_crash() {
+    let worlds = (0..40).map(|seed| World {
+        nodes: 7,
+        joining: 3,
+        crash_every: Some(600),
+        ..World::rough(20_000 + seed)
+    });
+    let reports = all(worlds, 40);
+    let changes: Vec<u64> = reports.iter().map(|r| r.set_changes).collect();
+    assert!(
+        changes.iter().all(|n| *n >= 2),
+        "in some worlds nobody came or nobody went: {changes:?}"
+    );
+}

@@ -4,7 +4,7 @@ use super::{Happening, Simulation, Violation};
 use ledger::{
     block::Block,
     certificate::BlockProposal,
-    hash::{Domain, StateRoot},
+    hash::{Domain, StateRoot, ValidatorSetHash},
     keys::PublicKey,
 };
 use node::{
@@ -133,6 +133,7 @@ impl Simulation {
             Some(_) => {}
             None => {
                 self.report.transactions += block.transactions.len() as u64;
+                self.note_validators(block.header.validators);
                 self.committed.insert(height, (hash, root));
             }
         }
@@ -142,6 +143,13 @@ impl Simulation {
         }
         *acknowledged = height;
         Ok(())
+    }
+
+    fn note_validators(&mut self, set: ValidatorSetHash) {
+        if self.last_set.is_some_and(|before| before != set) {
+            self.report.set_changes += 1;
+        }
+        self.last_set = Some(set);
     }
 
     /// Holds every vote and proposal that leaves a node against all that its key said before.

@@ -5,6 +5,7 @@
 //! height, round and step; nothing that was said to be committed is lost; in the end all have one state root. The same
 //! seed gives the same trace, so that each failure replays.
 
+mod clients;
 mod disk;
 mod effects;
 mod random;
@@ -18,11 +19,10 @@ use ledger::{
     block::CommittedBlock,
     certificate::VoteKind,
     genesis::{Genesis, GenesisAccount, GenesisValidator, PROTOCOL_VERSION, Parameters},
-    hash::{Address, BlockHash, Domain, Hash, Hasher, StateRoot},
+    hash::{Address, BlockHash, Domain, Hash, Hasher, StateRoot, ValidatorSetHash},
     keys::SecretKey,
-    transaction::{Operation, SignedTransaction, Transaction, VerifiedTransaction},
+    transaction::VerifiedTransaction,
     units::{Amount, Height, Nonce, Power, Round, TimestampMs},
-    untrusted::Untrusted,
 };
 use node::replica::{
     Config, ConsensusError, Input, Now, Replica, Timeouts, Voting, mempool::Limits,
@@ -55,6 +55,7 @@ enum Happening {
     Restart(usize),
     Heads(usize),
     Client,
+    ValidatorsApprove,
 }
 
 struct Node {
@@ -80,6 +81,8 @@ pub struct Simulation {
     nodes: Vec<Node>,
     committed: BTreeMap<Height, (BlockHash, StateRoot)>,
     said: BTreeMap<Position, Hash>,
+    /// The validators of the newest block.
+    last_set: Option<ValidatorSetHash>,
     client: SecretKey,
     client_nonce: Nonce,
     trace: Hasher,
@@ -130,7 +133,7 @@ impl Simulation {
         };
         let mut simulation = Self {
             random: Random::new(world.seed),
-            genesis: genesis(world.nodes, &client),
+            genesis: genesis(world.nodes - world.joining, &client),
             now_us: 0,
             sequence: 0,
             queue: BinaryHeap::new(),
@@ -138,6 +141,7 @@ impl Simulation {
             nodes: (0..world.nodes).map(node).collect(),
             committed: BTreeMap::new(),
             said: BTreeMap::new(),
+            last_set: None,
             client,
             client_nonce: Nonce(0),
             trace: Hasher::new(Domain::Genesis),
@@ -149,6 +153,9 @@ impl Simulation {
             simulation.schedule(500_000, Happening::Heads(i));
         }
         simulation.schedule(0, Happening::Client);
+        if world.joining > 0 {
+            simulation.schedule(0, Happening::ValidatorsApprove);
+        }
         Ok(simulation)
     }
 
@@ -281,6 +288,7 @@ impl Simulation {
                 Ok(())
             }
             Happening::Client => self.client(),
+            Happening::ValidatorsApprove => self.validators_approve(),
         }
     }
 
@@ -301,59 +309,6 @@ impl Simulation {
                 },
             );
         }
-    }
-
-    fn client(&mut self) -> Result<(), Violation> {
-        let pause = 1_000_000 / self.world.transactions_per_second.max(1);
-        self.schedule(pause, Happening::Client);
-        if self.world.transactions_per_second == 0 {
-            return Ok(());
-        }
-        // Through any node that is up; one that crashes may take the transaction with it, then the client says it again.
-        let node = usize::try_from(self.random.below(self.nodes.len() as u64)).unwrap_or(0);
-        let Some(replica) = &self.nodes[node].replica else {
-            return Ok(());
-        };
-        let account = replica
-            .state()
-            .account(&self.client.address())
-            .unwrap_or_default();
-        if self.client_nonce.0 > account.nonce.0 + 50 || self.client_nonce < account.nonce {
-            self.client_nonce = account.nonce;
-        }
-        let next = replica.next_nonce(&self.client.address());
-        let transaction = self.transfer(next);
-        self.client_nonce = next.next();
-        self.step(
-            node,
-            Input::Submitted {
-                ticket: 0,
-                transactions: vec![transaction],
-            },
-        )
-    }
-
-    #[allow(clippy::expect_used, reason = "the simulation's own transaction")]
-    fn transfer(&self, nonce: Nonce) -> VerifiedTransaction {
-        let chain = Disk::chain(&self.genesis);
-        let to = Address([u8::try_from(nonce.0 % 251).unwrap_or(0); 32]);
-        let operations = vec![Operation::Transfer {
-            to,
-            amount: Amount(1),
-        }];
-        let last_valid = Height(u64::MAX);
-        let sender = self.client.public_key();
-        let signed: SignedTransaction = Transaction {
-            chain,
-            sender,
-            nonce,
-            last_valid,
-            operations,
-        }
-        .sign(&self.client);
-        Untrusted::new(signed)
-            .verify(&chain)
-            .expect("a good transaction")
     }
 
     fn bodies(&self, of: usize, missing: &[ledger::hash::TxId]) -> Vec<VerifiedTransaction> {

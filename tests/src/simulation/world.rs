@@ -10,8 +10,10 @@ use ledger::{
 pub struct World {
     /// Everything follows from it.
     pub seed: u64,
-    /// Validators.
+    /// Nodes.
     pub nodes: usize,
+    /// Of these, so many begin as followers. The validators vote them in and out again, one after another.
+    pub joining: usize,
     /// Messages lost, in a hundred.
     pub loss_percent: u64,
     /// Messages that arrive twice, in a hundred.
@@ -32,6 +34,7 @@ impl World {
         Self {
             seed,
             nodes: 4,
+            joining: 0,
             loss_percent: 0,
             duplicate_percent: 0,
             delay_us_max: 20_000,
@@ -65,6 +68,8 @@ pub struct Report {
     pub wipes: u64,
     /// Transactions committed.
     pub transactions: u64,
+    /// Times that the validators of a block were others than those of the block before.
+    pub set_changes: u64,
     /// Messages delivered.
     pub messages: u64,
     /// Simulated milliseconds.
