@@ -318,6 +318,14 @@ impl Index {
         value.map(|value| Extent::decode(&value)).transpose()
     }
 
+    /// Lets the next [`Index::open`] set this one aside: for one that is found bad while it is in use.
+    pub fn condemn(&self) -> Result<()> {
+        guarded(&self.path, || {
+            self.meta.insert(KEY_VERSION, &[0; 4])?;
+            self.db.flush().map(|_| ())
+        })
+    }
+
     /// Counts the entries, and fails if some are missing: the answer is then [`Index::start_over`]. Blocks may be put in
     /// meanwhile; the count is of those that were in before.
     pub fn check(&self) -> Result<()> {

@@ -9,6 +9,7 @@
 //! Killed at any moment, it starts again from its folder.
 
 mod blocks;
+mod evidence;
 mod journal;
 mod network;
 mod outlet;
@@ -23,6 +24,7 @@ use crate::{
     config::{ConfigError, NodeDir, RunInfo},
     replica::{self, Replica, Timeouts},
 };
+use evidence::EvidenceFolder;
 use ledger::{
     block::CertifiedHeader,
     store::{StoreError, disk::write_atomic},
@@ -171,6 +173,7 @@ pub async fn serve(recovered: Recovered) -> Result<(), NodeError> {
         replica,
         journal,
         inbox: asks,
+        evidence: EvidenceFolder::new(&dir.evidence()),
         outlet: Outlet {
             shared: Arc::clone(&shared),
             tokio: tokio::runtime::Handle::current(),

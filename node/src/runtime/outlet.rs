@@ -65,7 +65,10 @@ impl Outlet {
                 }
             }
             // The replica's thread does these itself.
-            Effect::SetTimer(..) | Effect::Admitted { .. } | Effect::MayVoteFrom(_) => {}
+            Effect::SetTimer(..)
+            | Effect::Admitted { .. }
+            | Effect::Evidence(_)
+            | Effect::MayVoteFrom(_) => {}
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! It is a thread and not a task because it waits for the disk: a vote must not leave before the log is durable.
 
-use super::{journal::DiskJournal, outlet::Outlet};
+use super::{evidence::EvidenceFolder, journal::DiskJournal, outlet::Outlet};
 use crate::{
     handle::Refusal,
     replica::{ConsensusError, Effect, Input, Now, Replica, Timer},
@@ -70,6 +70,7 @@ pub(super) struct Runner {
     pub(super) journal: DiskJournal,
     pub(super) inbox: Receiver<Ask>,
     pub(super) outlet: Outlet,
+    pub(super) evidence: EvidenceFolder,
     pub(super) timers: BinaryHeap<Reverse<(Instant, Timer)>>,
     pub(super) tickets: HashMap<u64, oneshot::Sender<Vec<Result<TxId, Refusal>>>>,
     pub(super) next_ticket: u64,
@@ -165,6 +166,7 @@ impl Runner {
                     self.journal.promise_from(height)?;
                     tracing::warn!(%height, "this wiped node has learnt what the others have, and votes from this height on");
                 }
+                Effect::Evidence(found) => self.evidence.keep(&found),
                 other => self.outlet.carry_out(other),
             }
         }

@@ -7,8 +7,10 @@
 
 mod disk;
 mod random;
+mod world;
 
 pub use random::Random;
+pub use world::{Report, Violation, World};
 
 use disk::Disk;
 use ledger::{
@@ -25,7 +27,7 @@ use node::{
     event::Alarm,
     replica::{
         Config, ConsensusError, Effect, Input, Now, Replica, Timeouts, Timer, Voting,
-        mempool::Limits, message::Message,
+        evidence::Equivocation, mempool::Limits, message::Message,
     },
 };
 use std::{
@@ -39,135 +41,6 @@ use std::{
 const BLOCKS_AT_ONCE: usize = 16;
 /// When the simulated wall clock starts.
 const EPOCH_MS: u64 = 1_700_000_000_000;
-
-/// How rough the world is.
-#[derive(Clone, Copy, Debug)]
-pub struct World {
-    /// Everything follows from it.
-    pub seed: u64,
-    /// Validators.
-    pub nodes: usize,
-    /// Messages lost, in a hundred.
-    pub loss_percent: u64,
-    /// Messages that arrive twice, in a hundred.
-    pub duplicate_percent: u64,
-    /// The longest delay of a message.
-    pub delay_us_max: u64,
-    /// A node crashes after at most so many disk operations; never, if none.
-    pub crash_every: Option<u64>,
-    /// Restarts after which the folder is wiped and the key kept, in a hundred.
-    pub wipe_percent: u64,
-    /// Transactions that a client offers each simulated second.
-    pub transactions_per_second: u64,
-}
-
-impl World {
-    /// A world without faults.
-    pub const fn calm(seed: u64) -> Self {
-        Self {
-            seed,
-            nodes: 4,
-            loss_percent: 0,
-            duplicate_percent: 0,
-            delay_us_max: 20_000,
-            crash_every: None,
-            wipe_percent: 0,
-            transactions_per_second: 20,
-        }
-    }
-
-    /// A world of losses, duplicates and crashes.
-    pub const fn rough(seed: u64) -> Self {
-        Self {
-            loss_percent: 5,
-            duplicate_percent: 5,
-            crash_every: Some(200),
-            ..Self::calm(seed)
-        }
-    }
-}
-
-/// What a simulation came to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Report {
-    /// The lowest height that all have committed.
-    pub height: u64,
-    /// The state root after that height, which all share.
-    pub root: StateRoot,
-    /// Crashes, those during recovery counted.
-    pub crashes: u64,
-    /// Folders wiped.
-    pub wipes: u64,
-    /// Transactions committed.
-    pub transactions: u64,
-    /// Messages delivered.
-    pub messages: u64,
-    /// Simulated milliseconds.
-    pub elapsed_ms: u64,
-    /// The digest of all that happened.
-    pub trace: Hash,
-}
-
-/// Something that must never happen has.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Violation {
-    /// Two histories.
-    #[error("seed {seed}: two blocks are committed at height {height}: {a:.8} and {b:.8}")]
-    TwoHistories {
-        /// The seed to replay.
-        seed: u64,
-        /// Where.
-        height: Height,
-        /// One.
-        a: BlockHash,
-        /// The other.
-        b: BlockHash,
-    },
-    /// A key signed two things for one position.
-    #[error("seed {seed}: {who:.8} signed two of {what} at height {height} round {round}")]
-    SignedTwice {
-        /// The seed to replay.
-        seed: u64,
-        /// Whose key.
-        who: Address,
-        /// What.
-        what: &'static str,
-        /// Where.
-        height: Height,
-        /// In which round.
-        round: Round,
-    },
-    /// What was said to be committed is not on disk.
-    #[error("seed {seed}: node {node} said height {height} was committed and has lost it")]
-    Lost {
-        /// The seed to replay.
-        seed: u64,
-        /// Which node.
-        node: usize,
-        /// What it lost.
-        height: Height,
-    },
-    /// No progress.
-    #[error("seed {seed}: no end in sight after {events} events; heights {heights:?}")]
-    Stalled {
-        /// The seed to replay.
-        seed: u64,
-        /// Events handled.
-        events: u64,
-        /// How far each node is.
-        heights: Vec<u64>,
-    },
-    /// A replica gave up for another reason than a crash, or raised an alarm.
-    #[error("seed {seed}: node {node}: {what}")]
-    Unexpected {
-        /// The seed to replay.
-        seed: u64,
-        /// Which node.
-        node: usize,
-        /// What it said.
-        what: String,
-    },
-}
 
 enum Happening {
     Deliver(usize, Input),
@@ -252,8 +125,10 @@ impl Simulation {
     /// [`Violation`] if a replica does not start.
     pub fn new(world: World) -> Result<Self, Violation> {
         let client = key(1_000);
+        // The twin comes last, so that the others have the numbers of their keys.
+        let nodes = world.nodes + usize::from(world.twin);
         let node = |i| Node {
-            key: key(i),
+            key: key(i % world.nodes),
             disk: Disk::default(),
             replica: None,
             life: 0,
@@ -267,7 +142,7 @@ impl Simulation {
             sequence: 0,
             queue: BinaryHeap::new(),
             happenings: BTreeMap::new(),
-            nodes: (0..world.nodes).map(node).collect(),
+            nodes: (0..nodes).map(node).collect(),
             committed: BTreeMap::new(),
             said: BTreeMap::new(),
             client,
@@ -276,7 +151,7 @@ impl Simulation {
             report: Report::default(),
             world,
         };
-        for i in 0..world.nodes {
+        for i in 0..nodes {
             simulation.restart(i)?;
             simulation.schedule(500_000, Happening::Heads(i));
         }
@@ -284,7 +159,7 @@ impl Simulation {
         Ok(simulation)
     }
 
-    /// Runs until all nodes have committed `height`.
+    /// Runs until all honest nodes have committed `height`.
     ///
     /// # Errors
     /// [`Violation`]: what must never happen, or no end after `events_max` events.
@@ -296,7 +171,12 @@ impl Simulation {
                     .as_ref()
                     .is_some_and(|r| r.state().height().0 >= height)
             };
-            if self.nodes.iter().all(reached) {
+            let honest = self
+                .nodes
+                .iter()
+                .enumerate()
+                .filter(|(i, _)| self.is_honest(*i));
+            if honest.map(|(_, node)| node).all(reached) {
                 return Ok(self.finish());
             }
             let Some(Reverse((at, sequence))) = self.queue.pop() else {
@@ -316,11 +196,14 @@ impl Simulation {
         })
     }
 
+    /// Whether a node is the only one that runs with its key.
+    fn is_honest(&self, node: usize) -> bool {
+        !self.world.twin || (node != 0 && node != self.world.nodes)
+    }
+
     fn finish(mut self) -> Report {
-        let heights = self
-            .nodes
-            .iter()
-            .filter_map(|n| Some(n.replica.as_ref()?.state().height()));
+        let honest = (0..self.nodes.len()).filter(|i| self.is_honest(*i));
+        let heights = honest.filter_map(|i| Some(self.nodes[i].replica.as_ref()?.state().height()));
         let height = heights.min().unwrap_or_default();
         self.report.height = height.0;
         self.report.root = self
@@ -500,6 +383,9 @@ impl Simulation {
 
     /// Sends over a network that delays, loses and repeats.
     fn send(&mut self, to: usize, input: &Input) {
+        if self.twins_talk(to, input) {
+            return;
+        }
         if self.random.chance(self.world.loss_percent) {
             return;
         }
@@ -507,6 +393,14 @@ impl Simulation {
         for _ in 0..copies {
             let delay = 500 + self.random.below(self.world.delay_us_max);
             self.schedule(delay, Happening::Deliver(to, input.clone()));
+        }
+    }
+
+    /// Twins do not hear each other: a node drops what comes from its own key.
+    fn twins_talk(&self, to: usize, input: &Input) -> bool {
+        match input {
+            Input::Message { from, .. } => self.nodes[to].key.public_key() == *from,
+            _ => false,
         }
     }
 
@@ -680,6 +574,7 @@ impl Simulation {
                 let root = committed.executed.state.root();
                 self.committed_at(node, &committed.block, root)?;
             }
+            Effect::Evidence(found) => self.accused(node, &found)?,
             Effect::MayVoteFrom(height) => self.nodes[node].voting = Voting::From(height),
             Effect::Alarm(Alarm::Equivocation { .. })
             | Effect::Admitted { .. }
@@ -698,13 +593,44 @@ impl Simulation {
         }
     }
 
+    /// Holds a proof against what is known here: only the key that runs twice signs twice.
+    fn accused(&mut self, node: usize, found: &Equivocation) -> Result<(), Violation> {
+        let guilty = self.world.twin && found.validator == self.nodes[0].key.address();
+        let why = match found.verify() {
+            Ok(()) if guilty => {
+                self.report.equivocations += u64::from(self.is_honest(node));
+                return Ok(());
+            }
+            Ok(()) => "it is honest".into(),
+            Err(error) => error.to_string(),
+        };
+        Err(Violation::FalseAccusation {
+            seed: self.world.seed,
+            node,
+            accused: found.validator,
+            why,
+        })
+    }
+
     fn set_timer(&mut self, node: usize, timer: Timer, after: Duration) {
         let after_us = u64::try_from(after.as_micros()).unwrap_or(u64::MAX / 2);
         self.schedule(after_us, Happening::Deliver(node, Input::Timer(timer)));
     }
 
-    fn index_of(&self, key: &PublicKey) -> Option<usize> {
-        self.nodes.iter().position(|n| n.key.public_key() == *key)
+    /// The node of a key. Of twins, any: whoever asks cannot tell them apart.
+    fn index_of(&mut self, key: &PublicKey) -> Option<usize> {
+        let nodes = self.nodes.iter().enumerate();
+        let its: Vec<usize> = nodes
+            .filter(|(_, n)| n.key.public_key() == *key)
+            .map(|(i, _)| i)
+            .collect();
+        match its.as_slice() {
+            [] | [_] => its.first().copied(),
+            _ => {
+                let one = self.random.below(its.len() as u64);
+                its.get(usize::try_from(one).unwrap_or(0)).copied()
+            }
+        }
     }
 
     fn committed_at(
@@ -765,6 +691,9 @@ impl Simulation {
             }
             Message::Polka(_) | Message::RoundEnded(_) | Message::RoundSkipped(_) => return Ok(()),
         };
+        if self.world.twin && position.0 == self.nodes[0].key.address() {
+            return Ok(());
+        }
         let said = ledger::hash::hash(Domain::Vote, &said);
         let before = *self.said.entry(position).or_insert(said);
         if before == said {
