@@ -23,6 +23,10 @@
 //! extent and comes again. sled asks for up to 1 GiB of cache, so that is set. A sled that finds nonsense may panic
 //! instead of returning an error; every call is guarded for that.
 
+mod prefix;
+
+pub use prefix::{BadPrefix, HashPrefix};
+
 use super::error::IoContext;
 use super::format::{be_u32, be_u64};
 use super::{Result, StoreError, disk};
@@ -38,8 +42,6 @@ pub const CACHE_BYTES: u64 = 64 << 20;
 pub const COUNTED_ENTRIES_MAX: u64 = 1_000_000;
 /// The version of what the entries look like. Another one is rebuilt.
 const FORMAT_VERSION: u32 = 2;
-/// The fewest hex digits that are looked up as a prefix.
-pub const PREFIX_DIGITS_MIN: usize = 8;
 
 const META: &str = "meta";
 const BLOCKS: &str = "blocks";
@@ -128,53 +130,6 @@ impl Extent {
             blocks: be_u64(bytes, 8),
             transactions: be_u64(bytes, 16),
         })
-    }
-}
-
-/// The beginning of a hash, in hex digits.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HashPrefix {
-    /// The digits, an odd last one filled up with zero.
-    bytes: Vec<u8>,
-    digits: usize,
-}
-
-/// A text is no prefix that can be looked up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("expected {PREFIX_DIGITS_MIN} to 64 hex digits")]
-pub struct BadPrefix;
-
-impl std::str::FromStr for HashPrefix {
-    type Err = BadPrefix;
-
-    fn from_str(text: &str) -> Result<Self, BadPrefix> {
-        let digits = text.len();
-        if !(PREFIX_DIGITS_MIN..=64).contains(&digits) {
-            return Err(BadPrefix);
-        }
-        let even = if digits.is_multiple_of(2) { "" } else { "0" };
-        let bytes = hex::decode(format!("{text}{even}")).map_err(|_| BadPrefix)?;
-        Ok(Self { bytes, digits })
-    }
-}
-
-impl HashPrefix {
-    /// The bytes at or after which all hashes are that begin so.
-    pub fn lowest(&self) -> &[u8] {
-        &self.bytes
-    }
-
-    /// Whether a hash begins so.
-    pub fn begins(&self, hash: &Hash) -> bool {
-        self.is_begin_of(hash.as_bytes())
-    }
-
-    fn is_begin_of(&self, hash: &[u8]) -> bool {
-        let whole = self.digits / 2;
-        hash.get(..whole) == self.bytes.get(..whole)
-            && (self.digits.is_multiple_of(2)
-                || hash.get(whole).map(|byte| byte >> 4)
-                    == self.bytes.get(whole).map(|byte| byte >> 4))
     }
 }
 
@@ -318,6 +273,14 @@ impl Index {
         value.map(|value| Extent::decode(&value)).transpose()
     }
 
+    /// Lets the next [`Index::open`] set this one aside: for one that is found bad while it is in use.
+    pub fn condemn(&self) -> Result<()> {
+        guarded(&self.path, || {
+            self.meta.insert(KEY_VERSION, &[0; 4])?;
+            self.db.flush().map(|_| ())
+        })
+    }
+
     /// Counts the entries, and fails if some are missing: the answer is then [`Index::start_over`]. Blocks may be put in
     /// meanwhile; the count is of those that were in before.
     pub fn check(&self) -> Result<()> {
@@ -421,7 +384,7 @@ fn find<T>(
 ) -> Result<PrefixMatch<T>> {
     guarded(path, || {
         let mut found = PrefixMatch::None;
-        for entry in tree.range(prefix.bytes.as_slice()..) {
+        for entry in tree.range(prefix.lowest()..) {
             let (key, value) = entry?;
             if !prefix.is_begin_of(&key) {
                 break;

@@ -61,6 +61,11 @@ impl NodeDir {
         self.0.join("snapshots")
     }
 
+    /// Proofs against validators that signed twice.
+    pub fn evidence(&self) -> PathBuf {
+        self.0.join("evidence")
+    }
+
     /// Held by the process that runs the node.
     pub fn lock_file(&self) -> PathBuf {
         self.0.join("lock")

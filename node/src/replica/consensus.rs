@@ -20,6 +20,7 @@ pub use records::{polka_of, round_of};
 
 use super::{
     context::{self as ctx, Address, Chain, Content, Height, Proposal, Vote, to_ledger_round},
+    evidence::{Conflicts, conflicts},
     journal::{Journal, JournalError},
     message::{SignedProposal, SignedVote, VoteSet, WalRecord, from_core_proposal, from_core_vote},
 };
@@ -85,8 +86,10 @@ pub enum Request {
     RejectSynced(String),
     /// This is decided.
     Decided(ledger::certificate::Certificate),
-    /// The height is over; these signed two things where they may sign one.
-    Finalized(Vec<ledger::hash::Address>),
+    /// These signed two things where they may sign one, at this height.
+    Accuse(LedgerHeight, Conflicts),
+    /// The height is over.
+    Finalized,
 }
 
 /// Why consensus cannot go on. The node must stop.
@@ -201,6 +204,10 @@ impl Consensus {
         journal: &mut dyn Journal,
     ) -> Result<(), ConsensusError> {
         self.library.params.enabled = votes;
+        // What came between the end of the last height and now: starting the next one forgets it.
+        let driver = &mut self.library.driver;
+        let late = conflicts(driver.take_vote_evidence(), driver.take_proposal_evidence());
+        self.host.accuse(self.library.height().0, late);
         let host = &mut self.host;
         host.timers.clear();
         host.votes_signed.retain(|(h, ..), _| *h >= height);
@@ -372,10 +379,10 @@ impl Host {
                     .extend(ctx::to_ledger_certificate(&certificate).map(Request::Decided));
                 r.resume_with(())
             }
-            E::Finalize(_, _, evidence, r) => {
-                let mut accused: Vec<_> = evidence.votes.iter().map(|(a, _)| a.0).collect();
-                accused.extend(evidence.proposals.iter().map(|(a, _)| a.0));
-                self.requests.push(Request::Finalized(accused));
+            E::Finalize(certificate, _, evidence, r) => {
+                let height = certificate.height;
+                self.accuse(height.0, conflicts(evidence.votes, evidence.proposals));
+                self.requests.push(Request::Finalized);
                 r.resume_with(())
             }
             E::VerifySignature(message, key, r) => {
@@ -407,6 +414,12 @@ impl Host {
             E::ExtendVote(_, _, _, _, r) => r.resume_with(None),
             E::VerifyVoteExtension(_, _, _, _, _, _, r) => r.resume_with(Ok(())),
         })
+    }
+
+    fn accuse(&mut self, height: LedgerHeight, conflicts: Conflicts) {
+        if !conflicts.is_empty() {
+            self.requests.push(Request::Accuse(height, conflicts));
+        }
     }
 
     fn sync(&self, journal: &mut dyn Journal) -> Result<(), JournalError> {

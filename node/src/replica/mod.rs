@@ -24,6 +24,7 @@ mod block;
 mod catch_up;
 pub mod consensus;
 pub mod context;
+pub mod evidence;
 pub mod journal;
 pub mod mempool;
 pub mod message;
@@ -39,6 +40,7 @@ use arc_malachitebft_core_consensus as library;
 use block::Candidates;
 use catch_up::CatchUp;
 use consensus::{Consensus, Request};
+use evidence::{Conflicts, Equivocation};
 use ledger::{
     block::{Block, CommittedBlock, Header},
     certificate::Certificate,
@@ -193,6 +195,8 @@ pub enum Effect {
     Committed(Arc<Committed>),
     /// These transactions can be in no block any more.
     Dropped(Vec<(TxId, Refusal)>),
+    /// Keep this proof against a validator. The alarm about it follows.
+    Evidence(Equivocation),
     /// Someone disagrees.
     Alarm(Alarm),
     /// A peer did what no honest one does.
@@ -531,15 +535,35 @@ impl Replica {
             Request::JudgeSynced(..) => {}
             Request::RejectSynced(why) => self.reject_synced(&why),
             Request::Decided(certificate) => self.decided(certificate, journal)?,
-            Request::Finalized(accused) => {
-                let height = self.state.height();
-                for validator in accused {
-                    self.emit(Effect::Alarm(Alarm::Equivocation { validator, height }));
-                }
-                self.finished = true;
-            }
+            Request::Accuse(height, conflicts) => self.accuse(height, conflicts),
+            Request::Finalized => self.finished = true,
         }
         Ok(())
+    }
+
+    /// Hands the proofs on, and raises the alarm.
+    fn accuse(&mut self, height: Height, conflicts: Conflicts) {
+        for (validator, conflicts) in conflicts {
+            // Decided or not yet: the set of that height is this one or the next.
+            let sets = self.state.validators();
+            let set = if height <= self.state.height() {
+                &sets.current
+            } else {
+                &sets.next
+            };
+            let Some(known) = set.get(&validator) else {
+                continue;
+            };
+            let public_key = known.public_key;
+            self.emit(Effect::Evidence(Equivocation {
+                chain: self.config.chain,
+                validator,
+                public_key,
+                height,
+                conflicts,
+            }));
+            self.emit(Effect::Alarm(Alarm::Equivocation { validator, height }));
+        }
     }
 
     fn say_proposal(&mut self) {

@@ -104,21 +104,20 @@ pub(super) struct TransactionIndex {
 impl TransactionIndex {
     /// Opens the index in a folder and brings it up to the log.
     pub(super) fn open(dir: &Path, log: LogReader) -> Result<Self, NodeError> {
-        let (mut disk, state) = Index::open(dir)?;
-        if let Some(up_to) = state.up_to
-            && !belongs(&disk, up_to, &log)?
-        {
-            tracing::warn!(%up_to, "the index is not of this block log, and is made anew");
-            (disk, _) = disk.start_over()?;
+        let (mut disk, mut state) = Index::open(dir)?;
+        if let Err(unusable) = continues(&disk, state.up_to, &log)? {
+            tracing::warn!(unusable, "the index is made anew from the block log");
+            (disk, state) = disk.start_over()?;
+            bring_up(&disk, &log)?;
         }
-        bring_up(&disk, &log)?;
         let backlog = Arc::new(Backlog::default());
-        let worker = Worker::start(Arc::clone(&backlog), disk.clone()).map_err(|source| {
-            NodeError::Machine {
-                what: "cannot start the index's thread",
-                source,
-            }
-        })?;
+        let worker =
+            Worker::start(Arc::clone(&backlog), disk.clone(), state.counted).map_err(|source| {
+                NodeError::Machine {
+                    what: "cannot start the index's thread",
+                    source,
+                }
+            })?;
         Ok(Self {
             backlog,
             disk,
@@ -258,6 +257,23 @@ fn known<T>(answer: Result<T, StoreError>) -> Option<T> {
         .ok()
 }
 
+/// Brings the index up to the log, or says why it is of no use.
+fn continues(
+    disk: &Index,
+    up_to: Option<Height>,
+    log: &LogReader,
+) -> Result<Result<(), String>, NodeError> {
+    let brought = match up_to.map_or(Ok(true), |up_to| belongs(disk, up_to, log)) {
+        Ok(true) => bring_up(disk, log),
+        Ok(false) => return Ok(Err("it is not of this block log".into())),
+        Err(error) => Err(error),
+    };
+    match brought {
+        Err(NodeError::Store(error @ StoreError::Index { .. })) => Ok(Err(error.to_string())),
+        other => other.map(Ok),
+    }
+}
+
 /// Whether the log has the block that the index ends with, or begins after it, as after a fast sync.
 fn belongs(disk: &Index, up_to: Height, log: &LogReader) -> Result<bool, NodeError> {
     let Some(record) = log.read(up_to)? else {
@@ -268,7 +284,7 @@ fn belongs(disk: &Index, up_to: Height, log: &LogReader) -> Result<bool, NodeErr
 
 /// Puts in what the log has above the index.
 fn bring_up(disk: &Index, log: &LogReader) -> Result<(), NodeError> {
-    let above = disk.up_to()?.map_or(Height::GENESIS, |height| height);
+    let above = disk.up_to()?.unwrap_or(Height::GENESIS);
     let Some(first) = log.first().map(|first| first.max(above.next())) else {
         return Ok(());
     };

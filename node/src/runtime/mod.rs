@@ -11,6 +11,7 @@
 mod attestations;
 mod backend;
 mod blocks;
+mod evidence;
 mod join;
 mod journal;
 mod metrics;
@@ -31,6 +32,7 @@ use crate::{
     config::{Config, ConfigError, NodeDir, RunInfo},
     replica::{self, Replica, Start, Timeouts},
 };
+use evidence::EvidenceFolder;
 use join::Joined;
 use journal::DiskJournal;
 use ledger::{
@@ -307,7 +309,8 @@ async fn follow(
     };
     let (replica, effects) = Replica::start(replica_config, start, thread::now(), &mut journal)?;
     let outlet = Outlet::new(Arc::clone(shared), key, incarnation, colour);
-    let runner = Runner::new(replica, journal, asks, outlet);
+    let evidence = EvidenceFolder::new(&dir.evidence());
+    let runner = Runner::new(replica, journal, asks, outlet, evidence);
     let (ended, mut end) = watch::channel(None);
     let thread = std::thread::Builder::new()
         .name("replica".into())

@@ -89,7 +89,7 @@ impl Outlet {
                 }
             }
             // The replica's thread does these itself.
-            Effect::SetTimer(..) | Effect::Admitted { .. } => {}
+            Effect::SetTimer(..) | Effect::Admitted { .. } | Effect::Evidence(_) => {}
         }
     }
 

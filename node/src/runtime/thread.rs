@@ -2,7 +2,7 @@
 //!
 //! It is a thread and not a task because it waits for the disk: a vote must not leave before the log is durable.
 
-use super::{journal::DiskJournal, outlet::Outlet};
+use super::{evidence::EvidenceFolder, journal::DiskJournal, outlet::Outlet};
 use crate::{
     handle::Refusal,
     replica::{ConsensusError, Effect, Input, Now, Replica, Timer},
@@ -70,6 +70,7 @@ pub(super) struct Runner {
     journal: DiskJournal,
     inbox: Receiver<Ask>,
     outlet: Outlet,
+    evidence: EvidenceFolder,
     timers: BinaryHeap<Reverse<(Instant, Timer)>>,
     tickets: HashMap<u64, oneshot::Sender<Vec<Result<TxId, Refusal>>>>,
     next_ticket: u64,
@@ -91,12 +92,14 @@ impl Runner {
         journal: DiskJournal,
         inbox: Receiver<Ask>,
         outlet: Outlet,
+        evidence: EvidenceFolder,
     ) -> Self {
         Self {
             replica,
             journal,
             inbox,
             outlet,
+            evidence,
             timers: BinaryHeap::new(),
             tickets: HashMap::new(),
             next_ticket: 0,
@@ -182,6 +185,7 @@ impl Runner {
                         let _ = answer.send(results);
                     }
                 }
+                Effect::Evidence(found) => self.evidence.keep(&found),
                 other => self.outlet.carry_out(other),
             }
         }

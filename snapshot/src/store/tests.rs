@@ -235,3 +235,53 @@ fn strange_files_are_left_alone_and_unfinished_ones_removed() {
     assert_eq!(files(&dir, "chunks") as u64, report.chunks + 1);
     assert!(chunks.join("README").exists());
 }
+
+#[test]
+fn an_inspector_sees_what_is_kept_and_changes_nothing() {
+    let (dir, store) = open();
+    let tree = tree(3_000, 1);
+    write(&store, &tree, 9);
+    write(&store, &tree, 7);
+    let inspector = Inspector::new(dir.path());
+    let kept = inspector.manifests().unwrap();
+    let heights: Vec<_> = kept
+        .manifests
+        .iter()
+        .map(|m| m.height_claimed().0)
+        .collect();
+    assert_eq!(heights, [7, 9], "lowest first");
+    assert_eq!(kept.unreadable, Vec::<String>::new());
+    let manifest = manifest(&tree, 7);
+    assert_eq!(inspector.load(&manifest).unwrap().root(), tree.root());
+
+    // A damaged chunk and a damaged manifest are told, and stay where they are.
+    let spoil = |folder: &str| {
+        let path = fs::read_dir(dir.path().join(folder))
+            .unwrap()
+            .next()
+            .unwrap();
+        let path = path.unwrap().path();
+        let mut bytes = fs::read(&path).unwrap();
+        bytes[9] ^= 1;
+        fs::write(&path, bytes).unwrap();
+        path
+    };
+    let (chunk, spoilt) = (spoil("chunks"), spoil("manifests"));
+    let error = inspector.load(&manifest).unwrap_err();
+    assert!(
+        matches!(&error, Unloadable::Damaged { path, .. } if *path == chunk),
+        "{error}"
+    );
+    let kept = inspector.manifests().unwrap();
+    assert_eq!(kept.manifests.len(), 1);
+    assert!(kept.unreadable[0].contains(&spoilt.display().to_string()));
+    assert!(chunk.is_file() && spoilt.is_file());
+    fs::remove_file(chunk).unwrap();
+    let error = inspector.load(&manifest).unwrap_err();
+    assert!(matches!(error, Unloadable::NoChunk(_)), "{error}");
+
+    // Of a folder that is not there nothing is made.
+    let nowhere = dir.path().join("nowhere");
+    let kept = Inspector::new(&nowhere).manifests().unwrap();
+    assert_eq!((kept.manifests.len(), nowhere.exists()), (0, false));
+}

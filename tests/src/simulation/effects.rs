@@ -9,7 +9,7 @@ use ledger::{
 };
 use node::{
     event::Alarm,
-    replica::{Effect, Input, Timer, message::Message},
+    replica::{Effect, Input, Timer, evidence::Equivocation, message::Message},
 };
 use std::time::Duration;
 
@@ -86,6 +86,7 @@ impl Simulation {
                 let root = committed.executed.state.root();
                 self.committed_at(node, &committed.block, root)?;
             }
+            Effect::Evidence(found) => self.accused(node, &found)?,
             Effect::Alarm(Alarm::Equivocation { .. })
             | Effect::Admitted { .. }
             | Effect::Dropped(_) => {}
@@ -103,13 +104,44 @@ impl Simulation {
         }
     }
 
+    /// Holds a proof against what is known here: only the key that runs twice signs twice.
+    fn accused(&mut self, node: usize, found: &Equivocation) -> Result<(), Violation> {
+        let guilty = self.world.twin && found.validator == self.nodes[0].key.address();
+        let why = match found.verify() {
+            Ok(()) if guilty => {
+                self.report.equivocations += u64::from(self.is_honest(node));
+                return Ok(());
+            }
+            Ok(()) => "it is honest".into(),
+            Err(error) => error.to_string(),
+        };
+        Err(Violation::FalseAccusation {
+            seed: self.world.seed,
+            node,
+            accused: found.validator,
+            why,
+        })
+    }
+
     fn set_timer(&mut self, node: usize, timer: Timer, after: Duration) {
         let after_us = u64::try_from(after.as_micros()).unwrap_or(u64::MAX / 2);
         self.schedule(after_us, Happening::Deliver(node, Input::Timer(timer)));
     }
 
-    pub(super) fn index_of(&self, key: &PublicKey) -> Option<usize> {
-        self.nodes.iter().position(|n| n.key.public_key() == *key)
+    /// The node of a key. Of twins, any: whoever asks cannot tell them apart.
+    pub(super) fn index_of(&mut self, key: &PublicKey) -> Option<usize> {
+        let nodes = self.nodes.iter().enumerate();
+        let its: Vec<usize> = nodes
+            .filter(|(_, n)| n.key.public_key() == *key)
+            .map(|(i, _)| i)
+            .collect();
+        match its.as_slice() {
+            [] | [_] => its.first().copied(),
+            _ => {
+                let one = self.random.below(its.len() as u64);
+                its.get(usize::try_from(one).unwrap_or(0)).copied()
+            }
+        }
     }
 
     fn committed_at(
@@ -178,6 +210,9 @@ impl Simulation {
             }
             Message::Polka(_) | Message::RoundEnded(_) | Message::RoundSkipped(_) => return Ok(()),
         };
+        if self.world.twin && position.0 == self.nodes[0].key.address() {
+            return Ok(());
+        }
         let said = ledger::hash::hash(Domain::Vote, &said);
         let before = *self.said.entry(position).or_insert(said);
         if before == said {

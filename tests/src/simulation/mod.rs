@@ -124,8 +124,10 @@ impl Simulation {
     /// [`Violation`] if a replica does not start.
     pub fn new(world: World) -> Result<Self, Violation> {
         let client = key(1_000);
+        // The twin comes last, so that the others have the numbers of their keys.
+        let nodes = world.nodes + usize::from(world.twin);
         let node = |i| Node {
-            key: key(i),
+            key: key(i % world.nodes),
             disk: Disk::new(),
             replica: None,
             life: 0,
@@ -138,7 +140,7 @@ impl Simulation {
             sequence: 0,
             queue: BinaryHeap::new(),
             happenings: BTreeMap::new(),
-            nodes: (0..world.nodes).map(node).collect(),
+            nodes: (0..nodes).map(node).collect(),
             committed: BTreeMap::new(),
             said: BTreeMap::new(),
             last_set: None,
@@ -148,7 +150,7 @@ impl Simulation {
             report: Report::default(),
             world,
         };
-        for i in 0..world.nodes {
+        for i in 0..nodes {
             simulation.restart(i)?;
             simulation.schedule(500_000, Happening::Heads(i));
         }
@@ -159,7 +161,7 @@ impl Simulation {
         Ok(simulation)
     }
 
-    /// Runs until all nodes have committed `height`.
+    /// Runs until all honest nodes have committed `height`.
     ///
     /// # Errors
     /// [`Violation`]: what must never happen, or no end after `events_max` events.
@@ -171,7 +173,12 @@ impl Simulation {
                     .as_ref()
                     .is_some_and(|r| r.state().height().0 >= height)
             };
-            if self.nodes.iter().all(reached) {
+            let honest = self
+                .nodes
+                .iter()
+                .enumerate()
+                .filter(|(i, _)| self.is_honest(*i));
+            if honest.map(|(_, node)| node).all(reached) {
                 return Ok(self.finish());
             }
             let Some(Reverse((at, sequence))) = self.queue.pop() else {
@@ -191,11 +198,14 @@ impl Simulation {
         })
     }
 
+    /// Whether a node is the only one that runs with its key.
+    fn is_honest(&self, node: usize) -> bool {
+        !self.world.twin || (node != 0 && node != self.world.nodes)
+    }
+
     fn finish(mut self) -> Report {
-        let heights = self
-            .nodes
-            .iter()
-            .filter_map(|n| Some(n.replica.as_ref()?.state().height()));
+        let honest = (0..self.nodes.len()).filter(|i| self.is_honest(*i));
+        let heights = honest.filter_map(|i| Some(self.nodes[i].replica.as_ref()?.state().height()));
         let height = heights.min().unwrap_or_default();
         self.report.height = height.0;
         self.report.root = self
@@ -323,6 +333,9 @@ impl Simulation {
 
     /// Sends over a network that delays, loses and repeats.
     fn send(&mut self, to: usize, input: &Input) {
+        if self.twins_talk(to, input) {
+            return;
+        }
         if self.random.chance(self.world.loss_percent) {
             return;
         }
@@ -330,6 +343,14 @@ impl Simulation {
         for _ in 0..copies {
             let delay = 500 + self.random.below(self.world.delay_us_max);
             self.schedule(delay, Happening::Deliver(to, input.clone()));
+        }
+    }
+
+    /// Twins do not hear each other: a node drops what comes from its own key.
+    fn twins_talk(&self, to: usize, input: &Input) -> bool {
+        match input {
+            Input::Message { from, .. } => self.nodes[to].key.public_key() == *from,
+            _ => false,
         }
     }
 

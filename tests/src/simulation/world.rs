@@ -26,6 +26,8 @@ pub struct World {
     pub wipe_percent: u64,
     /// Transactions that a client offers each simulated second.
     pub transactions_per_second: u64,
+    /// Whether one more node runs with the first one's key: a validator that says two things without meaning to.
+    pub twin: bool,
 }
 
 impl World {
@@ -41,6 +43,15 @@ impl World {
             crash_every: None,
             wipe_percent: 0,
             transactions_per_second: 20,
+            twin: false,
+        }
+    }
+
+    /// A world in which one of four keys runs twice.
+    pub const fn with_twin(seed: u64) -> Self {
+        Self {
+            twin: true,
+            ..Self::calm(seed)
         }
     }
 
@@ -72,6 +83,8 @@ pub struct Report {
     pub set_changes: u64,
     /// Messages delivered.
     pub messages: u64,
+    /// Proofs that honest nodes found against the key that runs twice.
+    pub equivocations: u64,
     /// Simulated milliseconds.
     pub elapsed_ms: u64,
     /// The digest of all that happened.
@@ -126,6 +139,18 @@ pub enum Violation {
         events: u64,
         /// How far each node is.
         heights: Vec<u64>,
+    },
+    /// A proof that proves nothing, or one against an honest key.
+    #[error("seed {seed}: node {node} accuses {accused:.8}: {why}")]
+    FalseAccusation {
+        /// The seed to replay.
+        seed: u64,
+        /// Who accuses.
+        node: usize,
+        /// Whom.
+        accused: Address,
+        /// What is wrong with it.
+        why: String,
     },
     /// A replica gave up for another reason than a crash, or raised an alarm.
     #[error("seed {seed}: node {node}: {what}")]

@@ -187,6 +187,19 @@ fn one_of_another_format_is_set_aside() {
 }
 
 #[test]
+fn one_that_was_condemned_is_set_aside() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = root.path().join("index");
+    make(&dir);
+    let (index, _) = Index::open(&dir).unwrap();
+    index.condemn().unwrap();
+    drop(index);
+    let (_, state) = Index::open(&dir).unwrap();
+    assert!(state.set_aside.unwrap().exists());
+    assert_eq!(state.up_to, None);
+}
+
+#[test]
 fn one_that_is_in_use_is_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path().join("index");

@@ -1,6 +1,6 @@
 //! A log with any byte of it damaged, any part missing: never a wrong block, never a silent gap.
 
-use super::super::{Log, LogReader, StoreError};
+use super::super::{Log, LogOptions, LogReader, StoreError};
 use super::{SMALL, append_blocks, block_hash, files, make_log, payload, restore};
 use crate::units::Height;
 use std::path::Path;
@@ -165,4 +165,41 @@ fn a_sound_or_torn_log_is_not_set_aside() {
     assert_eq!(files(&dir), torn);
     let (reader, _) = LogReader::open(&dir).unwrap();
     assert_eq!(reader.last(), Some(Height(LAST - 1)));
+}
+
+#[test]
+fn a_reader_goes_to_the_damage_in_the_last_segment_and_says_where_blocks_are() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = root.path().join("ledger");
+    let options = LogOptions::default();
+    let (mut log, _) = Log::open_with(&dir, options).unwrap();
+    append_blocks(&mut log, 1..=LAST).unwrap();
+    drop(log);
+    let (sound, _) = LogReader::open(&dir).unwrap();
+    let (path, offset) = sound.place(Height(20)).unwrap();
+    assert_eq!(sound.place(Height(LAST + 1)), None);
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[usize::try_from(offset).unwrap() + 50] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    let (reader, report, damage) = LogReader::open_to_damage(&dir).unwrap();
+    assert_eq!(
+        (report.last, reader.last()),
+        (Some(Height(19)), Some(Height(19)))
+    );
+    assert_eq!(
+        reader.read(Height(19)).unwrap().unwrap().payload,
+        payload(19)
+    );
+    match damage {
+        Some(StoreError::Damaged {
+            offset: found,
+            record,
+            ..
+        }) => {
+            assert_eq!((found, record), (offset, 19));
+        }
+        other => panic!("{other:?}"),
+    }
+    let error = LogReader::open(&dir).unwrap_err();
+    assert!(error.is_damage(), "{error}");
 }

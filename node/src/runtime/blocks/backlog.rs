@@ -1,7 +1,7 @@
 //! Blocks that are final and not yet in the index on disk, and the thread that takes them there.
 
 use super::Indexed;
-use ledger::store::Index;
+use ledger::store::{Index, StoreError};
 use std::{
     collections::VecDeque,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
@@ -104,11 +104,13 @@ impl Backlog {
     }
 
     pub(super) fn gone(&self, count: usize) {
-        let mut waiting = self.waiting();
-        for _ in 0..count {
-            waiting.pop();
-        }
+        // What goes is let go without the lock: this thread is the last to get a core back.
+        let gone: Vec<_> = {
+            let mut waiting = self.waiting();
+            (0..count).map_while(|_| waiting.pop()).collect()
+        };
         self.went.notify_all();
+        drop(gone);
     }
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
@@ -117,10 +119,10 @@ impl Backlog {
 }
 
 impl Waiting {
-    fn pop(&mut self) {
-        if let Some(block) = self.blocks.pop_front() {
-            self.transactions -= block.entry.transactions.len();
-        }
+    fn pop(&mut self) -> Option<Arc<Indexed>> {
+        let block = self.blocks.pop_front()?;
+        self.transactions -= block.entry.transactions.len();
+        Some(block)
     }
 }
 
@@ -131,11 +133,16 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    pub(super) fn start(backlog: Arc<Backlog>, disk: Index) -> std::io::Result<Self> {
+    /// `counted`: whether it is known that the index lacks nothing.
+    pub(super) fn start(
+        backlog: Arc<Backlog>,
+        disk: Index,
+        counted: bool,
+    ) -> std::io::Result<Self> {
         let its = Arc::clone(&backlog);
         let thread = std::thread::Builder::new()
             .name("index".into())
-            .spawn(move || work(&its, &disk))?;
+            .spawn(move || work(&its, &disk, counted))?;
         Ok(Self {
             backlog,
             thread: Some(thread),
@@ -154,16 +161,25 @@ impl Drop for Worker {
     }
 }
 
-fn work(backlog: &Backlog, disk: &Index) {
+fn work(backlog: &Backlog, disk: &Index, counted: bool) {
     // On Linux a thread's own; refused, it only costs others some time.
     let _ = rustix::process::nice(NICENESS);
-    while let Some(go) = backlog.next_go() {
-        if let Err(error) = disk.put_blocks(go.iter().map(|block| &block.entry)) {
-            tracing::error!(%error, "the index is used no more until the next start");
-            backlog.waiting().failed = true;
-            backlog.went.notify_all();
-            return;
+    let sound = if counted { Ok(()) } else { disk.check() };
+    if let Err(error) = sound.and_then(|()| take_to_disk(backlog, disk)) {
+        tracing::error!(%error, "the index is used no more, and is made anew at the next start");
+        if let Err(error) = disk.condemn() {
+            tracing::error!(%error, "delete the index folder before the next start");
         }
+        backlog.waiting().failed = true;
+        backlog.went.notify_all();
+    }
+}
+
+/// Until it is time to stop.
+fn take_to_disk(backlog: &Backlog, disk: &Index) -> Result<(), StoreError> {
+    while let Some(go) = backlog.next_go() {
+        disk.put_blocks(go.iter().map(|block| &block.entry))?;
         backlog.gone(go.len());
     }
+    Ok(())
 }
