@@ -282,6 +282,7 @@ impl Versions {
     }
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "a function for `map_err`")]
 fn unjust(why: impl ToString) -> TestCaseError {
     TestCaseError::fail(why.to_string())
 }
