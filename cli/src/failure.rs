@@ -51,6 +51,11 @@ impl Failure {
         }
     }
 
+    /// It ends so, and there is nothing to say about it.
+    pub fn silent(exit: Exit) -> Self {
+        Self::new(exit, "", "")
+    }
+
     /// It failed.
     pub fn failed(code: &'static str, message: impl Into<String>) -> Self {
         Self::new(Exit::Failed, code, message)
@@ -73,7 +78,12 @@ impl Failure {
             io::ErrorKind::StorageFull => "disk_full",
             _ => "io",
         };
-        Self::failed(code, format!("{what} {}: {error}", path.display()))
+        let help = match code {
+            "not_writable" => "choose a folder that can be written, by --dir or TINTYPE_DIR",
+            "disk_full" => "make room on that disk",
+            _ => "",
+        };
+        Self::failed(code, format!("{what} {}: {error}", path.display())).help(help)
     }
 
     /// Says what to do.

@@ -70,16 +70,46 @@ fn usage(error: &clap::Error, json: bool) -> ExitCode {
             ExitCode::SUCCESS
         }
         _ if json => {
-            let first = text.lines().next().unwrap_or_default();
-            let message = first.trim_start_matches("error: ").to_owned();
-            let failure =
-                Failure::usage(message).help("`tintype help` and `--help` say what there is");
-            out.failure(&failure);
+            out.failure(&wrong_usage(&text));
             ExitCode::from(Exit::Usage as u8)
         }
         _ => {
             out.note(text.trim_end());
             ExitCode::from(Exit::Usage as u8)
         }
+    }
+}
+
+/// What was typed wrongly, from what the parser tells a person: what is wrong, a blank line, hints and the usage.
+fn wrong_usage(text: &str) -> Failure {
+    let one_line = |paragraph: &str| {
+        let words: Vec<&str> = paragraph.split_whitespace().collect();
+        words.join(" ")
+    };
+    let mut paragraphs = text.trim().split("\n\n").map(one_line);
+    let message = paragraphs.next().unwrap_or_default();
+    let message = message.trim_start_matches("error: ").to_owned();
+    let hints: Vec<String> = paragraphs.collect();
+    let help = match hints.as_slice() {
+        [] => "`tintype help` and `--help` say what there is".into(),
+        hints => hints.join("; "),
+    };
+    Failure::usage(message).help(help)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wrong_usage_names_what_is_missing_and_how_it_is_typed() {
+        let error = Cli::try_parse_from(["tintype", "tx", "transfer", "alice", "bob"]);
+        let failure = wrong_usage(&error.unwrap_err().render().to_string());
+        assert!(failure.message.contains("<AMOUNT>"), "{failure}");
+        assert!(
+            failure.help.contains("tx transfer <FROM> <TO> <AMOUNT>"),
+            "{}",
+            failure.help
+        );
     }
 }

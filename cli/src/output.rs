@@ -77,6 +77,9 @@ impl Output {
 
     /// Prints a failure: its document with `--json`, else what happened and what to do.
     pub fn failure(self, failure: &Failure) {
+        if failure.code.is_empty() {
+            return;
+        }
         if self.json {
             self.document(&failure.document());
             return;

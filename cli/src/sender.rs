@@ -23,6 +23,10 @@ use std::{
 
 /// How often a transaction is signed anew because another client used its nonce.
 const ATTEMPTS_MAX: u32 = 10;
+/// For how many blocks a transaction stays valid at the least, if nobody says.
+const VALID_BLOCKS_MIN: u64 = 100;
+/// How many more, by chance: one in so many is the odds that two equal transactions of one nonce become one.
+const VALID_BLOCKS_CHANCE: u64 = 16_384;
 /// How long one request waits on the node.
 const WAIT_STEP_S: u64 = 10;
 /// How long a submission may take to be answered.
@@ -33,8 +37,8 @@ const SUBMIT_LIMIT: Duration = Duration::from_secs(20);
 pub struct Options {
     /// The nonce, if it was given: then nothing is signed again.
     pub nonce: Option<Nonce>,
-    /// For how many blocks the transaction stays valid.
-    pub valid_for: u64,
+    /// For how many blocks the transaction stays valid; some 100 and more, by chance, if none is given.
+    pub valid_for: Option<u64>,
     /// How long to wait for a block; none returns at once.
     pub wait: Option<Duration>,
 }
@@ -111,8 +115,7 @@ impl<'a> Sender<'a> {
             nonce,
             last_valid: Height(
                 head.0
-                    .saturating_add(options.valid_for)
-                    .saturating_add(salt()),
+                    .saturating_add(options.valid_for.unwrap_or_else(valid_by_chance)),
             ),
             operations: operations.to_vec(),
         };
@@ -233,10 +236,11 @@ pub fn failed(answer: &TransactionAnswer, sender: &Address) -> Failure {
         .with_found(answer)
 }
 
-/// A few blocks more, by chance. Two people who send the same from one account at the same moment mean two
-/// transactions; without a difference they would be one, with one id.
-fn salt() -> u64 {
-    u64::from(rand_core::RngCore::next_u32(&mut rand_core::OsRng) % 1024)
+/// For how many blocks a transaction stays valid if nobody says. Two people who send the same from one account at the
+/// same moment mean two transactions; without a difference they would be one, with one id. So chance decides.
+fn valid_by_chance() -> u64 {
+    let chance = rand_core::RngCore::next_u32(&mut rand_core::OsRng);
+    VALID_BLOCKS_MIN + u64::from(chance) % VALID_BLOCKS_CHANCE
 }
 
 #[cfg(test)]

@@ -2,7 +2,8 @@
 //!
 //! bincode 2 with serde, big-endian fixed-width integers. A value has exactly one encoding: [`decode`] refuses
 //! trailing bytes and whatever does not encode back to the very same bytes. What is allocated follows from the bytes
-//! that are there: at most 16 times as many for a text or byte string that promises more, at most 1 MiB for a list. bincode stays behind this module, so that it can be replaced without touching a format.
+//! that are there: at most 16 times as many for a text or byte string that promises more, at most 1 MiB for a list. bincode stays
+//! behind this module, so that it can be replaced without touching a format.
 
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -94,6 +95,16 @@ pub fn decode_unchecked<T: DeserializeOwned>(bytes: &[u8], max: usize) -> Result
             bytes.len() - read
         )));
     }
+    Ok(value)
+}
+
+/// The value that an encoding begins with, as a struct's begins with its first field; what follows is not looked at. For
+/// bytes that this node wrote itself and guards by a checksum.
+///
+/// # Errors
+/// [`CodecError::Malformed`].
+pub fn decode_first<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
+    let (value, _) = read(bytes).map_err(|e| CodecError::Malformed(e.to_string()))?;
     Ok(value)
 }
 
@@ -189,6 +200,13 @@ mod tests {
         }
         let most = encode(&vec![(1u64, 2u32, false); (ENCODED_BYTES_MAX - 8) / 13]);
         assert!(decode::<Vec<(u64, u32, bool)>>(&most, usize::MAX).is_ok());
+    }
+
+    #[test]
+    fn the_first_field_is_read_alone() {
+        let bytes = encode(&((7u64, 8u8), "and more"));
+        assert_eq!(decode_first::<u64>(&bytes).unwrap(), 7);
+        assert!(decode_first::<u64>(&bytes[..7]).is_err());
     }
 
     #[test]

@@ -6,6 +6,7 @@ use ledger::{
     units::{Height, Round, TimestampMs},
 };
 use serde::Serialize;
+use std::fmt;
 
 /// Something that happened.
 #[derive(Clone, Debug, Serialize)]
@@ -71,4 +72,36 @@ pub enum Alarm {
         /// The height.
         height: Height,
     },
+}
+
+impl fmt::Display for Alarm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Diverged {
+                height,
+                block,
+                certified,
+                reason,
+                ..
+            } => write!(
+                f,
+                "block {block:.8} of height {height} is final with state root {certified:.8}, and this node's execution \
+                 disagrees: {reason}; it votes no more. Start it again, and it builds its state anew from its snapshot \
+                 and blocks; if it goes astray again, its program or its machine is not what the others' are"
+            ),
+            Self::PeerDiffers {
+                peer,
+                height,
+                here,
+                theirs,
+            } => write!(
+                f,
+                "node {peer:.8} attests state root {theirs:.8} at height {height}, here it is {here:.8}"
+            ),
+            Self::Equivocation { validator, height } => write!(
+                f,
+                "validator {validator:.8} signed two things where it may sign one, at height {height}"
+            ),
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! The accounts that send: made from the payers' keys, so that the next run finds them again; funded; signed for;
 //! and compared at the end with what they must hold.
 
-use super::{Plan, load::Tracker};
+use super::load::Tracker;
 use crate::{
     api,
     client::Client,
@@ -41,24 +41,25 @@ pub struct Account {
     pub transactions: Vec<(TxId, Vec<u8>)>,
 }
 
-/// Makes the accounts and gives each at least as much as it will send.
+/// Makes `count` accounts and gives each at least as much as it will send in `each` transactions.
 ///
 /// # Errors
 /// `insufficient_balance` if the testnet's accounts hold too little together.
-pub fn prepare(context: &Context, client: &Client, plan: &Plan) -> Result<Vec<Account>> {
+pub fn prepare(
+    context: &Context,
+    client: &Client,
+    count: usize,
+    each: usize,
+) -> Result<Vec<Account>> {
     let payers = payers(context, client)?;
     let (_, first_payer, _) = payers.first().ok_or_else(|| {
         Failure::not_found("none of the client keys of this testnet has an account")
     })?;
-    let keys: Vec<SecretKey> = (0..plan.accounts)
-        .map(|i| derived(first_payer, i))
-        .collect();
+    let keys: Vec<SecretKey> = (0..count).map(|i| derived(first_payer, i)).collect();
     let supply: u64 = payers.iter().map(|(balance, ..)| balance).sum();
-    let share = supply / u64::try_from(plan.accounts).unwrap_or(u64::MAX).max(1);
+    let share = supply / u64::try_from(count).unwrap_or(u64::MAX).max(1);
     // What comes in from the neighbour pays for most of it; more than a share of the supply nobody can have.
-    let wanted = u64::try_from(plan.each())
-        .unwrap_or(u64::MAX)
-        .min(share * 9 / 10);
+    let wanted = u64::try_from(each).unwrap_or(u64::MAX).min(share * 9 / 10);
     if wanted == 0 {
         let message = format!("the testnet's accounts hold {} together", grouped(supply));
         return Err(Failure::failed("insufficient_balance", message).help("use fewer --accounts"));
@@ -141,7 +142,7 @@ fn fund(
     let sender = Sender::new(client, &context.dir)?;
     let options = Options {
         nonce: None,
-        valid_for: 100,
+        valid_for: None,
         wait: Some(Duration::from_secs(30)),
     };
     let mut needs = needs.into_iter().peekable();

@@ -1,8 +1,9 @@
 //! The benchmark: loads a network from outside, through all of its nodes, and checks that what was sent is what is
 //! committed.
 //!
-//! In order: the accounts are made and given something; all transactions are signed; what this machine's cores can
-//! verify is measured; the load runs; the accounts and roots are compared. Each account sends through one node, in the
+//! In order: what this machine's cores can verify is measured; the accounts are made and given something; all
+//! transactions are signed, more than the network can commit in the time; the load runs; the accounts and roots are
+//! compared. Each account sends through one node, in the
 //! order of its nonces, and pays one to the next account, so that every balance at the end is known in advance.
 //!
 //! Latency is from the moment a transaction was due (with `--rate`) or sent (without) to the moment a client that
@@ -39,6 +40,15 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(60);
 const CEILING_SPAN: Duration = Duration::from_secs(2);
 /// Signatures in a batch.
 const CEILING_BATCH: usize = 256;
+/// How much more is signed than can be verified by the measure: a machine that was busy then may be idle later, and the
+/// load must not end before its time.
+const CEILING_MARGIN_PERCENT: u64 = 150;
+/// Memory that a signed transaction takes until it is committed: 250 bytes, its id twice, times and the allocator's part.
+const TRANSACTION_BYTES: u64 = 512;
+/// The part of the free memory that transactions may take; the nodes need some too.
+const MEMORY_PARTS: u64 = 4;
+/// Transactions that are signed if the system does not say how much memory is free.
+const TRANSACTIONS_DEFAULT: u64 = 1_000_000;
 
 /// What to offer.
 #[derive(Clone, Copy, Debug)]
@@ -49,17 +59,21 @@ pub struct Plan {
     pub rate: Option<u64>,
     /// Accounts that send.
     pub accounts: usize,
-    /// Without a rate: transactions a second that are signed in advance.
-    pub rate_max: u64,
+    /// Without a rate: transactions a second that are signed in advance; what the ceiling suggests if none is given.
+    pub rate_max: Option<u64>,
 }
 
 impl Plan {
-    /// Transactions to sign for each account.
-    fn each(&self) -> usize {
-        let rate = self.rate.unwrap_or(self.rate_max);
-        let total = rate.saturating_mul(self.load.as_secs());
+    /// Transactions to sign for each account, on a network that commits at most `ceiling` a second, with room in memory
+    /// for `transactions_max`. And whether that room is too small for the whole time at the ceiling.
+    fn each(&self, ceiling: u64, transactions_max: u64) -> (usize, bool) {
+        let suggested = ceiling.saturating_mul(CEILING_MARGIN_PERCENT).div_ceil(100);
+        let rate = self.rate.or(self.rate_max).unwrap_or(suggested);
+        let wanted = rate.saturating_mul(self.load.as_secs());
+        let total = wanted.min(transactions_max);
         let accounts = u64::try_from(self.accounts).unwrap_or(u64::MAX).max(1);
-        usize::try_from(total.div_ceil(accounts).max(1)).unwrap_or(usize::MAX)
+        let each = usize::try_from(total.div_ceil(accounts).max(1)).unwrap_or(usize::MAX);
+        (each, total < wanted)
     }
 }
 
@@ -78,18 +92,21 @@ pub fn run(context: &Context, plan: Plan) -> Result<Report> {
         .first()
         .ok_or_else(|| Failure::failed("unreachable", "no node answers"))?;
     let validators: api::Validators = first.get("/v1/validators")?;
+    let validators = validators.validators.len().max(1);
+    let verified = verified_per_second();
+    let ceiling = verified as f64 / validators as f64;
+    let (each, is_short) = plan.each(verified / validators as u64, transactions_max());
     note(format!(
         "{} accounts: making and funding them",
         plan.accounts
     ));
-    let mut accounts = accounts::prepare(context, first, &plan)?;
-    note(format!(
-        "signing {} transactions",
-        accounts.len() * plan.each()
-    ));
-    accounts::sign(first, &mut accounts, plan.each())?;
-    let validators = validators.validators.len().max(1);
-    let ceiling = verified_per_second() / validators as f64;
+    let mut accounts = accounts::prepare(context, first, plan.accounts, each)?;
+    let signed = accounts.len().saturating_mul(each);
+    note(format!("signing {signed} transactions"));
+    if is_short {
+        note("the free memory holds no more of them: the load may end before its time".into());
+    }
+    accounts::sign(first, &mut accounts, each)?;
 
     let accounts = Arc::new(accounts);
     let tracker = Arc::new(Tracker::new(&accounts));
@@ -103,6 +120,12 @@ pub fn run(context: &Context, plan: Plan) -> Result<Report> {
     let begun = Instant::now();
     load::run(&clients, &accounts, &tracker, plan);
     let loaded = begun.elapsed();
+    if loaded + Duration::from_secs(1) < plan.load {
+        let seconds = loaded.as_secs();
+        note(format!(
+            "nothing was left to send after {seconds} s: see `refused`, or give a --rate-max"
+        ));
+    }
     note("waiting for the last blocks".into());
     let deadline = Instant::now() + DRAIN_LIMIT;
     while tracker.outstanding() > 0 && Instant::now() < deadline && follower.is_alive() {
@@ -139,8 +162,25 @@ fn ready(context: &Context) -> Result<Vec<Client>> {
     Ok(ready)
 }
 
+/// Signed transactions that the free memory has room for.
+fn transactions_max() -> u64 {
+    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    free_bytes(&text).map_or(TRANSACTIONS_DEFAULT, |bytes| {
+        bytes / MEMORY_PARTS / TRANSACTION_BYTES
+    })
+}
+
+/// The free memory in the text of `/proc/meminfo`.
+fn free_bytes(meminfo: &str) -> Option<u64> {
+    let line = meminfo
+        .lines()
+        .find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib << 10)
+}
+
 /// Signatures that all cores of this machine verify in a second, in batches, with nothing else to do.
-fn verified_per_second() -> f64 {
+fn verified_per_second() -> u64 {
     let keys: Vec<SecretKey> = (0..CEILING_BATCH)
         .map(|index| {
             let mut seed = [7; 32];
@@ -174,5 +214,41 @@ fn verified_per_second() -> f64 {
             batches
         })
         .sum();
-    (batches * CEILING_BATCH as u64) as f64 / begun.elapsed().as_secs_f64()
+    let elapsed_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+    batches * CEILING_BATCH as u64 * 1000 / elapsed_ms.max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLAN: Plan = Plan {
+        load: Duration::from_secs(60),
+        rate: None,
+        accounts: 100,
+        rate_max: None,
+    };
+
+    #[test]
+    fn enough_is_signed_for_the_whole_time() {
+        assert_eq!(PLAN.each(20_000, u64::MAX), (18_000, false));
+        let rate = Plan {
+            rate: Some(50),
+            ..PLAN
+        };
+        assert_eq!(rate.each(20_000, u64::MAX), (30, false));
+        let given = Plan {
+            rate_max: Some(1000),
+            ..PLAN
+        };
+        assert_eq!(given.each(20_000, u64::MAX), (600, false));
+    }
+
+    #[test]
+    fn no_more_is_signed_than_memory_holds() {
+        assert_eq!(PLAN.each(20_000, 1_000_000), (10_000, true));
+        let text = "MemTotal:  100 kB\nMemAvailable:     64 kB\n";
+        assert_eq!(free_bytes(text), Some(65_536));
+        assert_eq!(free_bytes("MemTotal: 1 kB"), None);
+    }
 }

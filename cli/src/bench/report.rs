@@ -119,20 +119,35 @@ impl Report {
     /// # Errors
     /// Exit code 4 if anything was lost, or the roots or balances are not what they must be.
     pub fn judge(&self, context: &Context) -> Result {
-        let fault = if self.lost > 0 {
-            format!("{} of {} transactions were lost", self.lost, self.submitted)
-        } else if !self.roots_equal {
-            "the nodes' state roots differ".into()
-        } else if !self.balances_right {
-            "an account has not the nonce or balance that it must have".into()
-        } else {
-            context.out.result(self, || self.text());
-            return Ok(());
-        };
-        if !context.out.is_json() {
-            context.out.text(&self.text());
+        match self.fault() {
+            None => {
+                context.out.result(self, || self.text());
+                Ok(())
+            }
+            Some(fault) => {
+                if !context.out.is_json() {
+                    context.out.text(&self.text());
+                }
+                Err(fault.with_found(self))
+            }
         }
-        Err(Failure::new(Exit::Disagreement, "bench_fault", fault).with_found(self))
+    }
+
+    /// What is not as it must be.
+    fn fault(&self) -> Option<Failure> {
+        let (what, help) = if self.lost > 0 {
+            let lost = format!("{} of {} transactions were lost", self.lost, self.submitted);
+            (lost, "did a node die? `tintype testnet status` shows them")
+        } else if !self.roots_equal {
+            let differ = "the nodes' state roots differ".into();
+            (differ, "`tintype verify roots` shows whose")
+        } else if !self.balances_right {
+            let wrong = "an account has not the nonce or balance that it must have".into();
+            (wrong, "does somebody else use the bench's accounts?")
+        } else {
+            return None;
+        };
+        Some(Failure::new(Exit::Disagreement, "bench_fault", what).help(help))
     }
 
     fn text(&self) -> String {
@@ -182,6 +197,47 @@ fn rounded(figure: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn good() -> Report {
+        Report {
+            offered_per_second: 50.0,
+            submitted: 500,
+            committed: 500,
+            lost: 0,
+            seconds: 10.0,
+            committed_per_second: 50.0,
+            latency_ms: Latency::of(&[]),
+            ceiling_per_second: 20_000.0,
+            fraction_of_ceiling: 0.0025,
+            validators: 4,
+            roots_equal: true,
+            balances_right: true,
+            blocks: 10,
+            refused: HashMap::new(),
+        }
+    }
+
+    #[test]
+    fn what_was_lost_or_differs_is_exit_code_4_with_all_that_was_found() {
+        assert_eq!(good().fault(), None);
+        let lost = Report { lost: 1, ..good() };
+        let differ = Report {
+            roots_equal: false,
+            ..good()
+        };
+        let wrong = Report {
+            balances_right: false,
+            ..good()
+        };
+        for report in [lost, differ, wrong] {
+            let failure = report.fault().unwrap();
+            assert_eq!(failure.exit, Exit::Disagreement, "{report:?}");
+            let document = failure.with_found(&report).document();
+            assert_eq!(document["error"]["code"], "bench_fault");
+            assert_eq!(document["lost"], report.lost, "{document}");
+            assert_eq!(document["roots_equal"], report.roots_equal, "{document}");
+        }
+    }
 
     #[test]
     fn quantiles_are_of_the_nearest_rank() {

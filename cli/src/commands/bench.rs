@@ -20,9 +20,10 @@ pub struct BenchArgs {
     /// Accounts that send
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u64).range(2..=4096))]
     pub accounts: u64,
-    /// Without --rate: sign so many transactions a second of load in advance
-    #[arg(long, value_name = "TX_PER_S", default_value_t = 12_000)]
-    pub rate_max: u64,
+    /// Without --rate: sign so many transactions a second of load in advance [default: half as much again as
+    /// the measured ceiling, as far as a quarter of the free memory holds them]
+    #[arg(long, value_name = "TX_PER_S", conflicts_with = "rate", value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub rate_max: Option<u64>,
 }
 
 /// Measures.

@@ -7,6 +7,7 @@ use crate::{
 };
 use ::node::config::NodeDir;
 use clap::Args;
+use ledger::units::Height;
 use rustix::process::{Signal, getpid, kill_process, set_parent_process_death_signal};
 use std::{io::IsTerminal, path::PathBuf};
 
@@ -16,6 +17,10 @@ pub struct NodeArgs {
     /// Stop when the lock on FILE is freed: the launcher that started this node is gone
     #[arg(long, value_name = "FILE", hide = true)]
     pub until_lock_freed: Option<PathBuf>,
+    /// Of a validator whose folder was lost while its key was kept: vote from this height on, instead of finding out
+    /// from the others. DANGER: below the first height that it never signed at, it signs twice
+    #[arg(long, value_name = "HEIGHT")]
+    pub vote_from: Option<u64>,
 }
 
 /// Runs the node in `--dir`.
@@ -36,11 +41,11 @@ pub fn run(context: &Context, args: &NodeArgs) -> Result {
     if let Some(file) = &args.until_lock_freed {
         end_with_launcher(file.clone())?;
     }
-    run_node(dir)
+    run_node(dir, args.vote_from.map(Height))
 }
 
 /// Runs the node. It returns when the node was told to stop by SIGTERM or SIGINT.
-fn run_node(dir: NodeDir) -> Result {
+fn run_node(dir: NodeDir, vote_from: Option<Height>) -> Result {
     let level = dir.config()?.log_level;
     // The consensus library tells every vote at the level of information.
     let quiet = format!("arc_malachitebft_core_consensus=warn,{level}");
@@ -51,6 +56,12 @@ fn run_node(dir: NodeDir) -> Result {
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .init();
+    if let Some(height) = vote_from {
+        ::node::runtime::vote_from(&dir, height).map_err(|e| {
+            Failure::failed("not_wiped", e.to_string())
+                .help("--vote-from is for a node without a write-ahead log; this one knows what it has signed")
+        })?;
+    }
     ::node::runtime::run(dir).map_err(|e| Failure::failed("node_failed", e.to_string()))
 }
 

@@ -2,12 +2,23 @@
 
 use crate::{
     api,
+    client::Client,
     context::Context,
-    failure::{Failure, Result},
-    table::{fields, grouped, short, table},
+    failure::{Exit, Failure, Result},
+    table::{fields, grouped, or_dash, short, table},
+    testnet::Testnet,
 };
 use clap::Subcommand;
-use serde_json::Value;
+use ledger::{
+    hash::{Hash, StateRoot},
+    units::Height,
+};
+use serde::{Deserialize, Serialize};
+use snapshot::{
+    chunk::ChunkId,
+    light::LightError,
+    manifest::{ChunkRef, ManifestError, UntrustedManifest},
+};
 use std::time::Duration;
 
 /// How long taking a snapshot may last.
@@ -39,11 +50,9 @@ pub fn run(context: &Context, command: &SnapshotCommand) -> Result {
             context.out.result(&list, || list_text(&list));
         }
         SnapshotCommand::Show { height } => {
-            // The document is passed on whole: what a manifest says of its chunks is the node's to write.
-            let document: Value = client.get(&format!("/v1/snapshots/{height}"))?;
-            let shown: api::Snapshot = serde_json::from_value(document.clone())
-                .map_err(|e| Failure::failed("bad_answer", e.to_string()))?;
-            context.out.result(&document, || text(&shown));
+            let answer: Answer = client.get(&format!("/v1/snapshots/{height}"))?;
+            let shown = Shown::of(context, &client, &answer)?;
+            context.out.result(&shown, || shown.text());
         }
         SnapshotCommand::Take => {
             let nothing = serde_json::json!({});
@@ -52,6 +61,124 @@ pub fn run(context: &Context, command: &SnapshotCommand) -> Result {
         }
     }
     Ok(())
+}
+
+/// `/v1/snapshots/{height}`: the snapshot, and its manifest's canonical bytes.
+#[derive(Deserialize)]
+struct Answer {
+    #[serde(flatten)]
+    snapshot: api::Snapshot,
+    manifest_hex: String,
+}
+
+/// A snapshot with its chunks.
+#[derive(Serialize)]
+struct Shown {
+    height: Height,
+    root: StateRoot,
+    manifest: Hash,
+    entries: u64,
+    chunks: Vec<Chunk>,
+    bytes: u64,
+    new_bytes: u64,
+    /// Whether a certificate that follows from the genesis here covers the root, and the chunks fold up to it.
+    verified: bool,
+}
+
+/// A chunk, as the manifest lists it.
+#[derive(Serialize)]
+struct Chunk {
+    hash: Hash,
+    /// None if the manifest could not be verified.
+    entries: Option<u64>,
+    bytes: Option<u64>,
+}
+
+impl Shown {
+    /// From a node's answer, whose manifest is verified against the genesis in the testnet's folder, if there is one.
+    fn of(context: &Context, client: &Client, answer: &Answer) -> Result<Self> {
+        let falsehood = |why: &dyn std::fmt::Display| {
+            let message = format!("the manifest of {} does not verify: {why}", client.name());
+            Failure::new(Exit::Disagreement, "verification_failed", message)
+                .help("ask another node; `tintype verify roots` shows whether they agree")
+        };
+        let bytes = hex::decode(&answer.manifest_hex).map_err(|e| falsehood(&e))?;
+        let claimed = UntrustedManifest::decode(&bytes).map_err(|e| falsehood(&e))?;
+        let manifest = claimed.id().0;
+        let unproven = |id: ChunkId| Chunk {
+            hash: id.0,
+            entries: None,
+            bytes: None,
+        };
+        let mut chunks: Vec<Chunk> = claimed.chunk_ids().map(unproven).collect();
+        let mut verified = false;
+        if let Ok(genesis) = Testnet::at(&context.dir).genesis() {
+            let trusted = genesis.validator_set().map_err(|e| falsehood(&e))?;
+            match claimed.verify(&genesis.chain_id(), &trusted) {
+                Ok(proven) => {
+                    let root = proven.certified().header.state_root;
+                    if root != answer.snapshot.root {
+                        return Err(falsehood(&format!("it is of the root {root}")));
+                    }
+                    verified = true;
+                    chunks = proven.chunks().iter().map(Chunk::of).collect();
+                }
+                // The validators have changed too much since the genesis: no lie, and no proof.
+                Err(ManifestError::Light(LightError::TooFar { .. })) => {}
+                Err(error) => return Err(falsehood(&error)),
+            }
+        }
+        let api::Snapshot {
+            height,
+            root,
+            entries,
+            bytes,
+            new_bytes,
+            ..
+        } = answer.snapshot.clone();
+        Ok(Self {
+            height,
+            root,
+            manifest,
+            entries,
+            chunks,
+            bytes,
+            new_bytes,
+            verified,
+        })
+    }
+
+    fn text(&self) -> String {
+        let figure = |known: Option<u64>| or_dash(known.map(grouped));
+        let row = |c: &Chunk| vec![c.hash.to_string(), figure(c.entries), figure(c.bytes)];
+        let rows: Vec<Vec<String>> = self.chunks.iter().map(row).collect();
+        let verified = if self.verified {
+            "yes: certificate and chunks hold"
+        } else {
+            "no: nothing here to check it against"
+        };
+        let head = fields(&[
+            ("height", grouped(self.height.0)),
+            ("root", self.root.to_string()),
+            ("manifest", self.manifest.to_string()),
+            ("entries", grouped(self.entries)),
+            ("chunks", grouped(self.chunks.len() as u64)),
+            ("bytes", grouped(self.bytes)),
+            ("new bytes", grouped(self.new_bytes)),
+            ("verified", verified.into()),
+        ]);
+        format!("{head}{}", table(&["CHUNK", "ENTRIES", "BYTES"], &rows))
+    }
+}
+
+impl Chunk {
+    fn of(listed: &ChunkRef) -> Self {
+        Self {
+            hash: listed.hash,
+            entries: Some(listed.entries),
+            bytes: Some(listed.bytes),
+        }
+    }
 }
 
 fn list_text(list: &api::Snapshots) -> String {

@@ -46,9 +46,9 @@ pub struct TxArgs {
     /// Use this nonce, and never another [default: the account's next]
     #[arg(long, global = true, value_name = "N")]
     pub nonce: Option<u64>,
-    /// For how many blocks it stays valid
-    #[arg(long, global = true, value_name = "BLOCKS", default_value_t = 100)]
-    pub valid_for: u64,
+    /// For how many blocks it stays valid [default: 100 and more, by chance: two equal ones are then two]
+    #[arg(long, global = true, value_name = "BLOCKS")]
+    pub valid_for: Option<u64>,
     /// What to do.
     #[command(subcommand)]
     pub what: What,

@@ -37,11 +37,20 @@ pub struct Plan {
 pub fn make_dir(dir: &Path) -> Result {
     if dir.exists() && !dir.is_dir() {
         let message = format!("{} is a file, not a folder", dir.display());
-        return Err(Failure::failed("not_a_testnet", message));
+        return Err(Failure::failed("not_a_testnet", message)
+            .help("choose an empty or a new folder by --dir or TINTYPE_DIR"));
     }
     fs::create_dir_all(dir).map_err(|e| {
-        Failure::io("cannot make the folder", dir, &e)
-            .help("choose a folder that can be written, by --dir or TINTYPE_DIR")
+        let failure = Failure::io("cannot make the folder", dir, &e);
+        if failure.code != "io" {
+            return failure;
+        }
+        // A file on the way, a place such as /proc: whatever the system calls it, nothing can be made there.
+        Failure {
+            code: "not_writable".into(),
+            ..failure
+        }
+        .help("choose a folder that can be written, by --dir or TINTYPE_DIR")
     })
 }
 

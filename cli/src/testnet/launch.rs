@@ -19,12 +19,40 @@ impl Children {
     }
 }
 
+/// How often other ports are chosen because another program took them before the nodes could.
+const PORT_CHOICES_MAX: u32 = 5;
+
 /// Starts nodes that do not run, and waits until all have bound their ports. If one fails to, the others of this call
-/// are stopped again.
+/// are stopped again; if that was for want of its ports, which two testnets that start at one moment may both have
+/// chosen, all are started again with others.
 ///
 /// # Errors
 /// The first failure.
 pub fn start(
+    testnet: &Testnet,
+    members: &[Member],
+    lifeline: Option<&PathBuf>,
+    is_interrupted: &dyn Fn() -> bool,
+) -> Result<(Children, Vec<RunInfo>)> {
+    let mut choices = 1;
+    loop {
+        match start_once(testnet, members, lifeline, is_interrupted) {
+            Err(failure) if failure.code == "node_ended" && choices < PORT_CHOICES_MAX => {
+                let mut taken = false;
+                for member in members {
+                    taken |= !wiring::has_free_ports(member)?;
+                }
+                if !taken {
+                    return Err(failure);
+                }
+                choices += 1;
+            }
+            done => return done,
+        }
+    }
+}
+
+fn start_once(
     testnet: &Testnet,
     members: &[Member],
     lifeline: Option<&PathBuf>,

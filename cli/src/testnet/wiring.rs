@@ -97,12 +97,20 @@ pub fn rewire(testnet: &Testnet) -> Result {
     Ok(())
 }
 
+/// Whether a node has ports, and nobody listens on them.
+///
+/// # Errors
+/// If its configuration cannot be read.
+pub fn has_free_ports(member: &Member) -> Result<bool> {
+    Ok(configured_ports(&member.dir.config()?).is_some_and(Ports::are_free))
+}
+
 /// Makes sure that the ports of a node that is about to start are free: others are chosen if they are not.
 ///
 /// # Errors
 /// If no ports are free or a configuration cannot be written.
 pub fn ensure_free_ports(testnet: &Testnet, member: &Member) -> Result {
-    if configured_ports(&member.dir.config()?).is_some_and(Ports::are_free) {
+    if has_free_ports(member)? {
         return Ok(());
     }
     let pair = super::ports::choose(1, &reserved(testnet)?)?;

@@ -2,11 +2,12 @@
 //!
 //! At every snapshot height each node says, signed, which root it has; one that finds its state astray says so at that
 //! very height. A word for a height that this node has not reached
-//! waits until it has. Each disagreement is told once. All is bounded: heights that are compared, nodes, and words of one
+//! waits until it has. A node that differs is told of once, and again only after it has agreed: whoever says a wrong root
+//! at every height makes one alarm. All is bounded: heights that are compared, nodes, and words of one
 //! node that wait.
 
 use ledger::{envelope::AttestedRoot, hash::StateRoot, keys::PublicKey, units::Height};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Own roots that are remembered: of every height, since a node that finds itself astray says so at once.
 const HEIGHTS_MAX: usize = 1024;
@@ -29,6 +30,8 @@ pub(super) struct Differs {
 pub(super) struct Attestations {
     own: BTreeMap<Height, StateRoot>,
     words: BTreeMap<PublicKey, BTreeMap<Height, StateRoot>>,
+    /// Nodes whose last comparable word was another root.
+    differing: BTreeSet<PublicKey>,
     /// Words that agreed with this node.
     pub(super) agreed_total: u64,
 }
@@ -42,20 +45,34 @@ impl Attestations {
         while self.own.len() > HEIGHTS_MAX {
             self.own.pop_first();
         }
-        let mut differing = Vec::new();
-        for (node, words) in &self.words {
-            match words.get(&height) {
-                Some(theirs) if *theirs == here => self.agreed_total += 1,
-                Some(theirs) => differing.push(Differs {
-                    node: *node,
-                    height,
-                    here,
-                    theirs: *theirs,
-                }),
-                None => {}
-            }
+        let said: Vec<(PublicKey, StateRoot)> = self
+            .words
+            .iter()
+            .filter_map(|(node, words)| Some((*node, *words.get(&height)?)))
+            .collect();
+        said.into_iter()
+            .filter_map(|(node, theirs)| self.compare(node, height, here, theirs))
+            .collect()
+    }
+
+    fn compare(
+        &mut self,
+        node: PublicKey,
+        height: Height,
+        here: StateRoot,
+        theirs: StateRoot,
+    ) -> Option<Differs> {
+        if here == theirs {
+            self.agreed_total += 1;
+            self.differing.remove(&node);
+            return None;
         }
-        differing
+        self.differing.insert(node).then_some(Differs {
+            node,
+            height,
+            here,
+            theirs,
+        })
     }
 
     /// A node attests a root; its signature holds.
@@ -76,16 +93,7 @@ impl Attestations {
             words.pop_first();
         }
         let here = *self.own.get(&height)?;
-        if here == theirs {
-            self.agreed_total += 1;
-            return None;
-        }
-        Some(Differs {
-            node,
-            height,
-            here,
-            theirs,
-        })
+        self.compare(node, height, here, theirs)
     }
 }
 
@@ -132,6 +140,21 @@ mod tests {
         );
         assert_eq!(attestations.heard(node(4), says(10, RIGHT)), None);
         assert_eq!(attestations.agreed_total, 2);
+
+        attestations.own(Height(20), RIGHT);
+        attestations.own(Height(30), RIGHT);
+        attestations.own(Height(40), RIGHT);
+        assert_eq!(
+            attestations.heard(node(1), says(20, WRONG)),
+            None,
+            "known to differ"
+        );
+        assert_eq!(attestations.heard(node(1), says(30, RIGHT)), None);
+        assert_eq!(
+            attestations.heard(node(1), says(40, WRONG)),
+            Some(differs(1, 40)),
+            "anew"
+        );
     }
 
     #[test]

@@ -15,7 +15,6 @@ use ::snapshot::{
 };
 use ledger::{
     block::CertifiedHeader,
-    hash::Hash,
     state::{State, tree::Tree},
     units::Height,
 };
@@ -228,7 +227,9 @@ impl Driver {
             let now_ms = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
             for output in self.joiner.handle(now_ms, input) {
                 match output {
-                    Output::Done { tree, manifest } => return self.done(tree, &manifest).map(Some),
+                    Output::Done { tree, manifest } => {
+                        return self.done(&tree, &manifest).map(Some);
+                    }
                     Output::GaveUp(why) => {
                         tracing::warn!(%why, "no snapshot can be had: starting from the genesis, block by block");
                         self.writer.finish()?;
@@ -317,7 +318,7 @@ impl Driver {
     }
 
     /// Makes what was fetched this node's own.
-    fn done(self, tree: Tree, manifest: &Manifest) -> Result<Joined, NodeError> {
+    fn done(self, tree: &Tree, manifest: &Manifest) -> Result<Joined, NodeError> {
         let Self { shared, writer, .. } = self;
         let fetched_bytes = writer.finish()?;
         let snapshots = &shared.snapshots;
@@ -332,7 +333,7 @@ impl Driver {
             let validators = manifest.validators().clone();
             write_snapshot(
                 store,
-                &tree,
+                tree,
                 manifest.certified(),
                 validators,
                 chunk_bytes_max,
@@ -377,7 +378,7 @@ pub(super) fn offers(store: &Store) -> Vec<p2p::SnapshotOffer> {
         .take(p2p::SNAPSHOTS_OFFERED_MAX)
         .map(|m| p2p::SnapshotOffer {
             height: m.height(),
-            manifest: Hash::from(m.id().0),
+            manifest: m.id().0,
             root: m.root(),
             bytes: m.totals().bytes,
             chunks: u32::try_from(m.chunks().len()).unwrap_or(u32::MAX),

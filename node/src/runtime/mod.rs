@@ -23,6 +23,7 @@ mod shared;
 mod snapshots;
 mod thread;
 
+pub use promises::vote_from;
 pub use recover::{Recovered, recover};
 
 use crate::{

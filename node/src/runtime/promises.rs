@@ -1,8 +1,15 @@
 //! What a node has promised to consensus, read back from its write-ahead log, and from when on it may promise more.
 
 use super::NodeError;
-use crate::replica::{Voting, message::WalRecord};
-use ledger::{codec, store::Wal, units::Height};
+use crate::{
+    config::NodeDir,
+    replica::{Voting, message::WalRecord},
+};
+use ledger::{
+    codec,
+    store::{StoreError, Wal},
+    units::Height,
+};
 use std::path::Path;
 
 /// What the write-ahead log says.
@@ -66,6 +73,16 @@ pub(super) fn after_join(before: Voting, floor: Option<Height>, decided: Height)
         Voting::Learning(_) => before,
         Voting::Always | Voting::From(_) => voting(decided.next(), floor, false),
     }
+}
+
+/// The operator's word that a wiped node has signed nothing from `height` on, where too few others can be reached to
+/// learn it from. A wrong word makes it sign twice.
+///
+/// # Errors
+/// [`StoreError::Exists`] if the node was not wiped: then it knows itself.
+pub fn vote_from(dir: &NodeDir, height: Height) -> Result<(), StoreError> {
+    tracing::warn!(%height, "the operator says that this node has signed nothing from this height on; if it has, it signs twice");
+    Wal::create_promised(&dir.wal(), height.previous().unwrap_or_default())
 }
 
 /// `floor` is the highest height at which anything may have been promised; `known` says that what was promised at the

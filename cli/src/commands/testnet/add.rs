@@ -181,7 +181,7 @@ fn vote(context: &Context, testnet: &Testnet, member: &Member, others: &[Client]
     let power = in_force.iter().map(|v| v.power).min().unwrap_or(Power(1));
     let options = Options {
         nonce: None,
-        valid_for: 100,
+        valid_for: None,
         wait: Some(Duration::from_secs(30)),
     };
     approve_by_all(context, client, (key, power), options)?;

@@ -2,7 +2,7 @@
 
 use crate::{
     context::Context,
-    failure::{Failure, Result},
+    failure::{Exit, Failure, Result},
     testnet::{
         Member, Testnet,
         create::{self, Plan},
@@ -48,27 +48,36 @@ pub struct UpArgs {
     pub detach: bool,
 }
 
-/// Whether the launcher was asked to end.
-#[derive(Clone, Debug)]
-struct Interrupts(Arc<AtomicBool>);
+/// Whether the launcher was asked to end, and whether by Ctrl-C.
+#[derive(Clone, Debug, Default)]
+struct Interrupts {
+    asked: Arc<AtomicBool>,
+    by_ctrl_c: Arc<AtomicBool>,
+}
 
 impl Interrupts {
     fn listen() -> Result<Self> {
-        let asked = Arc::new(AtomicBool::new(false));
-        for signal in [SIGINT, SIGTERM, SIGHUP] {
-            signal_hook::flag::register(signal, Arc::clone(&asked))
+        let interrupts = Self::default();
+        let pairs = [
+            (SIGINT, &interrupts.by_ctrl_c),
+            (SIGINT, &interrupts.asked),
+            (SIGTERM, &interrupts.asked),
+            (SIGHUP, &interrupts.asked),
+        ];
+        for (signal, flag) in pairs {
+            signal_hook::flag::register(signal, Arc::clone(flag))
                 .map_err(|e| Failure::failed("io", format!("signals cannot be handled: {e}")))?;
         }
-        Ok(Self(asked))
+        Ok(interrupts)
     }
 
     fn came(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.asked.load(Ordering::Relaxed)
     }
 
     /// Forgets what came, to notice the next.
     fn forget(&self) {
-        self.0.store(false, Ordering::Relaxed);
+        self.asked.store(false, Ordering::Relaxed);
     }
 }
 
@@ -132,10 +141,15 @@ pub fn run(context: &Context, args: &UpArgs) -> Result {
         drop(lock);
         return Ok(());
     }
+    let by_ctrl_c = interrupts.by_ctrl_c.load(Ordering::Relaxed);
     stop(context, &testnet, &members, &interrupts);
     children.reap();
     drop(lock);
-    shown
+    shown?;
+    if by_ctrl_c {
+        return Err(Failure::silent(Exit::Interrupted));
+    }
+    Ok(())
 }
 
 fn stop(context: &Context, testnet: &Testnet, started: &[Member], interrupts: &Interrupts) {

@@ -119,42 +119,38 @@ impl From<event::Event> for Event {
 
 impl From<event::Alarm> for Alarm {
     fn from(alarm: event::Alarm) -> Self {
-        match alarm {
+        let message = alarm.to_string();
+        let (name, height, subject, here, theirs) = match alarm {
             event::Alarm::Diverged {
                 height,
                 block,
                 certified,
                 here,
-                reason,
-            } => Self {
-                alarm: "diverged".into(),
-                height,
-                message: reason,
-                here,
-                theirs: Some(certified),
-                subject: block.to_string(),
-            },
+                ..
+            } => ("diverged", height, block.to_string(), here, Some(certified)),
             event::Alarm::PeerDiffers {
                 peer,
                 height,
                 here,
                 theirs,
-            } => Self {
-                alarm: "peer_differs".into(),
+            } => (
+                "peer_differs",
                 height,
-                message: format!("peer {peer:.8} attests another state root at height {height}"),
-                here: Some(here),
-                theirs: Some(theirs),
-                subject: peer.to_string(),
-            },
-            event::Alarm::Equivocation { validator, height } => Self {
-                alarm: "equivocation".into(),
-                height,
-                message: format!("validator {validator:.8} signed two things at height {height}"),
-                here: None,
-                theirs: None,
-                subject: validator.to_string(),
-            },
+                peer.to_string(),
+                Some(here),
+                Some(theirs),
+            ),
+            event::Alarm::Equivocation { validator, height } => {
+                ("equivocation", height, validator.to_string(), None, None)
+            }
+        };
+        Self {
+            alarm: name.into(),
+            height,
+            message,
+            here,
+            theirs,
+            subject,
         }
     }
 }

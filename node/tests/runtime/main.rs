@@ -1,0 +1,7 @@
+//! Whole nodes, with disk and network, in one process: where a test must reach into what a process hides.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod astray;
+mod folder;
+mod net;

@@ -1,0 +1,161 @@
+//! Snapshots: taken by every node at the same heights with the same root, and what nodes join and start from.
+
+use crate::{
+    crashes::wipe,
+    load::Load,
+    net::{Acknowledged, Net},
+    program::{assert_fields, number, text},
+    wait::eventually,
+};
+use cli::client::Client;
+use serde_json::Value;
+use std::sync::mpsc;
+
+const SNAPSHOT_FIELDS: &str = "height root entries chunks bytes new_bytes";
+
+/// Four validators that take a snapshot every ten blocks.
+fn up() -> Net {
+    let net = Net::empty();
+    net.ok("testnet --detach --snapshot-interval 10");
+    net
+}
+
+/// Transfers until this height is reached, and gives what was acknowledged.
+fn commit_to(net: &Net, height: u64) -> Vec<Acknowledged> {
+    let mut all = vec![net.transfer("alice", "bob", 1)];
+    while all.last().unwrap().height < height {
+        all.push(net.transfer("alice", "bob", 1));
+    }
+    all
+}
+
+/// Waits until a node has a snapshot of this height, and gives its list entry.
+fn snapshot_of(net: &Net, node: &str, height: u64) -> Value {
+    eventually(&format!("{node} has the snapshot of {height}"), || {
+        let list = net.ok(&format!("snapshot list --node {node}"));
+        let snapshots = list["snapshots"].as_array().unwrap();
+        let found = snapshots.iter().find(|s| s["height"] == height);
+        found.cloned().ok_or_else(|| list.to_string())
+    })
+}
+
+fn api(net: &Net, node: &str, path: &str) -> Value {
+    client(net, node).get(path).unwrap()
+}
+
+fn client(net: &Net, node: &str) -> Client {
+    Client::new(node, text(&net.node(node), "http"))
+}
+
+#[test]
+fn every_node_takes_the_same_snapshots_and_they_can_be_listed_shown_and_taken() {
+    let net = up();
+    let (news, heard) = mpsc::channel();
+    let listener = client(&net, "node1");
+    std::thread::spawn(move || {
+        listener.events(|data| {
+            let event: Value = serde_json::from_str(data).unwrap();
+            event["event"] != "snapshot" || news.send(event).is_ok()
+        })
+    });
+    commit_to(&net, 25);
+    for height in [10, 20] {
+        let roots = net.ok(&format!("verify roots --height {height}"));
+        assert_eq!(roots["nodes"].as_array().map(Vec::len), Some(4), "{roots}");
+        assert_eq!(roots["agree"], true, "{roots}");
+        for node in ["node0", "node1", "node2", "node3"] {
+            let snapshot = snapshot_of(&net, node, height);
+            assert_fields(&snapshot, SNAPSHOT_FIELDS);
+            assert_eq!(snapshot["root"], roots["root"], "{node}: {snapshot}");
+        }
+    }
+    let event = eventually("node1 tells of a snapshot", || {
+        heard.try_recv().map_err(|e| e.to_string())
+    });
+    assert_fields(&event, SNAPSHOT_FIELDS);
+
+    let taken = net.ok("snapshot take");
+    assert_fields(&taken, SNAPSHOT_FIELDS);
+    let height = number(&taken, "height");
+    assert!(height >= 25, "{taken}");
+    let newest = net.ok("snapshot list")["snapshots"][0].clone();
+    assert_eq!(newest, taken, "the newest is listed first");
+    let shown = net.ok(&format!("snapshot show {height}"));
+    assert_eq!(shown["root"], taken["root"], "{shown}");
+    let chunks = shown["chunks"].as_array().unwrap();
+    assert_fields(&chunks[0], "hash entries bytes");
+    let entries: u64 = chunks.iter().map(|chunk| number(chunk, "entries")).sum();
+    assert_eq!(entries, number(&taken, "entries"), "{shown}");
+    net.fails("snapshot show 3", 3, "not_found");
+    let status = net.node("node0");
+    assert_fields(&status["snapshot"], "height root");
+}
+
+#[test]
+fn a_node_joins_from_a_snapshot_under_load_and_becomes_a_validator() {
+    let net = up();
+    let load = Load::on(&net);
+    eventually("the first snapshot is there", || {
+        let list = net.ok("snapshot list");
+        let any = list["snapshots"].as_array().is_some_and(|s| !s.is_empty());
+        any.then_some(()).ok_or_else(|| list.to_string())
+    });
+    let added = net.ok("testnet add --sync snapshot --validator");
+    assert_eq!(text(&added, "name"), "node4", "{added}");
+    assert_eq!(added["validator"], true, "{added}");
+    let status = api(&net, "node4", "/v1/status");
+    let earliest = number(&status, "earliest_block");
+    assert!(earliest > 10, "its log begins with the chain's: {status}");
+    load.wait_for(20);
+    let acknowledged = load.finish();
+    let highest = acknowledged.iter().map(|a| a.height).max().unwrap();
+    net.assert_agreement(highest, 5);
+    net.assert_kept(&acknowledged);
+    // Of five, four are needed: so node4 must vote when another is dead.
+    net.kill("node0");
+    let without = net.transfer("alice", "bob", 1);
+    net.start("node0");
+    net.assert_agreement(without.height, 5);
+}
+
+#[test]
+fn a_wiped_validator_follows_by_snapshot_and_votes_again_by_itself() {
+    let net = up();
+    commit_to(&net, 25);
+    snapshot_of(&net, "node0", 20);
+    net.ok("testnet stop node3");
+    wipe(&net, "node3");
+    net.start("node3");
+    net.wait_for_vote_of("node3");
+    let status = api(&net, "node3", "/v1/status");
+    let earliest = number(&status, "earliest_block");
+    assert!(earliest > 10, "its log begins with the chain's: {status}");
+    let head = net.transfer("alice", "bob", 1).height;
+    net.assert_agreement(head, 4);
+    // Of four, three are needed: so node3 must vote when another is dead.
+    net.kill("node0");
+    let without = net.transfer("alice", "bob", 1);
+    net.start("node0");
+    net.assert_agreement(without.height, 4);
+}
+
+#[test]
+fn nodes_start_from_their_snapshots_after_kill_9() {
+    let net = up();
+    let mut kept = commit_to(&net, 25);
+    let snapshot = snapshot_of(&net, "node2", 20);
+    net.kill_all();
+    net.ok("testnet --detach");
+    let highest = kept.last().unwrap().height;
+    net.assert_agreement(highest, 4);
+    for one in &kept {
+        let block = net.ok(&format!("query block {}", one.height));
+        assert_eq!(block["hash"], one.block_hash, "{block}");
+    }
+    assert_eq!(snapshot_of(&net, "node2", 20), snapshot);
+    kept.extend(commit_to(&net, 31));
+    snapshot_of(&net, "node2", 30);
+    net.assert_agreement(31, 4);
+    let sum = 1_000_000 + kept.len() as u64;
+    assert_eq!(net.ok("query account bob")["balance"], sum);
+}
