@@ -75,7 +75,7 @@ fn committed(count: u64) -> CommittedBlock {
         })
         .collect();
     let outcome = |n: u64| Outcome {
-        code: if n % 2 == 0 {
+        code: if n.is_multiple_of(2) {
             Code::Applied
         } else {
             Code::InsufficientBalance
