@@ -283,7 +283,7 @@ fn no_test_sleeps_to_let_something_happen() {
             "a commit while somebody waits; either order passes",
         ),
         ("node/src/api/tests/fake.rs", "asks again until a deadline"),
-        ("node/tests/astray.rs", "asks again until a deadline"),
+        ("node/tests/runtime/net.rs", "asks again until a deadline"),
         (
             "p2p/src/task/hostile_tests.rs",
             "asks again until a deadline",

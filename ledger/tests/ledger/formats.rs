@@ -11,7 +11,7 @@ use crate::samples::{
     proposal, transaction, validators, vote,
 };
 use ledger::{
-    block::transactions_root,
+    block::{CommittedBlock, transactions_root},
     certificate::{SignedContent, VoteKind},
     codec::encode,
     genesis::Parameters,
@@ -230,7 +230,20 @@ fn a_header_and_a_block() {
     let transaction = hex(encode(&block.transactions[0]));
     let certificate = hex(encode(&certificate_by(3, BlockHash([0x11; 32]))));
     let whole = format!("{expected}{}{transaction}01{certificate}", number(1));
-    assert_pinned("blocks", hex(encode(&block)), whole);
+    assert_pinned("blocks", hex(encode(&block)), &whole);
+
+    let certificate = certificate_by(4, header().hash());
+    let bytes = hex(encode(&certificate));
+    let committed = CommittedBlock {
+        block,
+        certificate,
+        outcomes: vec![Outcome {
+            code: Code::VersionMismatch,
+            found: 9,
+        }],
+    };
+    let whole = format!("{whole}{bytes}{}00000007{}", number(1), number(9));
+    assert_pinned("committed blocks", hex(encode(&committed)), whole);
 }
 
 #[test]

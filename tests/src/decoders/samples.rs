@@ -222,7 +222,6 @@ impl Samples {
         vec![
             encode(&(self.block(), certificate, outcomes)),
             encode(&(self.block(), certificate, failed)),
-            encode(&(self.block(), certificate)),
         ]
     }
 
