@@ -28,6 +28,12 @@ impl Output {
         !self.json && io::stdout().is_terminal()
     }
 
+    /// Columns of the terminal that a line may fill, if a person watches one.
+    pub fn columns(self) -> Option<usize> {
+        let columns = || usize::from(console::Term::stdout().size().1);
+        self.is_live().then(|| columns().max(20) - 1)
+    }
+
     /// Whether a progress bar may be drawn.
     pub fn has_progress(self) -> bool {
         !self.json && io::stderr().is_terminal()

@@ -93,7 +93,9 @@ pub fn run(context: &Context, args: &AddArgs) -> Result {
     }
     let status = Poller::new(&testnet)?.poll()?;
     let node = status.nodes.iter().find(|node| node.name == member.name);
-    context.out.result(&node, || view::render(&status));
+    context
+        .out
+        .result(&node, || view::render_for(context.out, &status));
     Ok(())
 }
 

@@ -28,6 +28,8 @@ pub fn run(context: &Context, args: &StatusArgs) -> Result {
         });
     }
     let status = poller.poll()?;
-    context.out.result(&status, || view::render(&status));
+    context
+        .out
+        .result(&status, || view::render_for(context.out, &status));
     Ok(())
 }
