@@ -2,6 +2,12 @@
 //!
 //! A block's hash is its header's. The header names everything the block's validity depends on: the parent, the
 //! transactions with their outcomes, the resulting state, and the validators of this height and the next.
+//!
+//! What a header must say about its parent and its voters is in [`rules`].
+
+pub mod rules;
+#[cfg(test)]
+mod tests;
 
 use crate::{
     certificate::{Certificate, CertificateError},
@@ -130,13 +136,17 @@ impl UnverifiedBlock {
     }
 }
 
-/// A block and the certificate that makes it final, as the log keeps it and peers send it.
+/// A block with the certificate that makes it final and what came of its transactions, as the log keeps it and peers
+/// send it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CommittedBlock {
     /// The block.
     pub block: UnverifiedBlock,
     /// Its certificate.
     pub certificate: Certificate,
+    /// What became of each transaction, in order, so that an index is made without executing anything. The header
+    /// proves the codes ([`verified_outcomes`](Self::verified_outcomes)); the figures beside them are only told.
+    pub outcomes: Vec<Outcome>,
 }
 
 impl CommittedBlock {
@@ -146,6 +156,44 @@ impl CommittedBlock {
     /// [`CodecError`].
     pub fn decode(bytes: &[u8]) -> Result<Untrusted<Self>, CodecError> {
         codec::decode(bytes, BLOCK_BYTES_MAX).map(Untrusted::new)
+    }
+
+    /// The header of one that this node has logged, without decoding the rest.
+    ///
+    /// # Errors
+    /// [`CodecError`].
+    pub fn logged_header(payload: &[u8]) -> Result<Header, CodecError> {
+        codec::decode_first(payload)
+    }
+
+    /// The transactions' ids with their outcomes, once the codes are those that the header's transactions root covers.
+    ///
+    /// # Errors
+    /// [`BlockError::OutcomeCount`], [`BlockError::Outcomes`].
+    pub fn verified_outcomes(&self) -> Result<Vec<(TxId, Outcome)>, BlockError> {
+        let ids = self.block.transactions.iter().map(SignedTransaction::id);
+        self.outcomes_of(ids)
+    }
+
+    /// As [`verified_outcomes`](Self::verified_outcomes), for ids that are computed already.
+    ///
+    /// # Errors
+    /// [`BlockError::OutcomeCount`], [`BlockError::Outcomes`].
+    pub fn outcomes_of(
+        &self,
+        ids: impl ExactSizeIterator<Item = TxId>,
+    ) -> Result<Vec<(TxId, Outcome)>, BlockError> {
+        let (found, expected) = (self.outcomes.len(), ids.len());
+        if found != expected {
+            return Err(BlockError::OutcomeCount { found, expected });
+        }
+        let outcomes: Vec<_> = ids.zip(self.outcomes.iter().copied()).collect();
+        let found = transactions_root(outcomes.iter().map(|(id, outcome)| (*id, outcome)));
+        let claimed = self.block.header.transactions_root;
+        if found != claimed {
+            return Err(BlockError::Outcomes { claimed, found });
+        }
+        Ok(outcomes)
     }
 }
 
@@ -194,6 +242,24 @@ pub enum BlockError {
         index: usize,
         /// What is wrong with it.
         source: TransactionError,
+    },
+    /// Not one outcome a transaction.
+    #[error("the block came with {found} outcomes for {expected} transactions")]
+    OutcomeCount {
+        /// Outcomes that came.
+        found: usize,
+        /// Transactions it has.
+        expected: usize,
+    },
+    /// Outcomes, or transactions, that are not those of the header.
+    #[error(
+        "the header says transactions root {claimed:.8}, the transactions and outcomes that came give {found:.8}"
+    )]
+    Outcomes {
+        /// What the header says.
+        claimed: TransactionsRoot,
+        /// What they give.
+        found: TransactionsRoot,
     },
 }
 

@@ -1,19 +1,36 @@
 //! The one encoding of everything that is signed, hashed, stored or sent.
 //!
 //! bincode 2 with serde, big-endian fixed-width integers. A value has exactly one encoding: [`decode`] refuses
-//! trailing bytes and whatever does not encode back to the very same bytes. Lengths are bounded before anything is
-//! allocated. bincode stays behind this module, so that it can be replaced without touching a format.
+//! trailing bytes and whatever does not encode back to the very same bytes. What is allocated follows from the bytes
+//! that are there: at most 16 times as many for a text or byte string that promises more, at most 1 MiB for a list. bincode stays
+//! behind this module, so that it can be replaced without touching a format.
 
 use serde::{Serialize, de::DeserializeOwned};
 
 /// No value is decoded from, or encoded to, more bytes than this. Larger than any block, chunk or manifest.
 pub const ENCODED_BYTES_MAX: usize = 32 << 20;
 
-fn config() -> impl bincode::config::Config {
+fn config<const BYTES_MAX: usize>() -> impl bincode::config::Config {
     bincode::config::standard()
         .with_big_endian()
         .with_fixed_int_encoding()
-        .with_limit::<ENCODED_BYTES_MAX>()
+        .with_limit::<BYTES_MAX>()
+}
+
+/// Reads a value from the front of `bytes`, and says how many it took.
+///
+/// For text and byte strings bincode sets aside at once what their length promises, up to its limit, which it wants to know
+/// at compile time. With one limit for all, a message of 24 bytes had 32 MiB allocated; so the limit is the smallest of a
+/// few that the bytes fit into. It is never in the way: no value takes more than its bytes.
+fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<(T, usize), bincode::error::DecodeError> {
+    use bincode::serde::decode_from_slice as read;
+    match bytes.len() {
+        ..=0x400 => read(bytes, config::<0x400>()),
+        0x401..=0x4000 => read(bytes, config::<0x4000>()),
+        0x4001..=0x4_0000 => read(bytes, config::<0x4_0000>()),
+        0x4_0001..=0x40_0000 => read(bytes, config::<0x40_0000>()),
+        _ => read(bytes, config::<ENCODED_BYTES_MAX>()),
+    }
 }
 
 /// Why bytes were refused.
@@ -44,7 +61,7 @@ pub fn encode<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {
         clippy::expect_used,
         reason = "writing our own types to memory cannot fail"
     )]
-    bincode::serde::encode_to_vec(value, config()).expect("own types encode")
+    bincode::serde::encode_to_vec(value, config::<ENCODED_BYTES_MAX>()).expect("own types encode")
 }
 
 /// Decodes a value of at most `max` bytes, and refuses any encoding but the canonical one.
@@ -71,14 +88,23 @@ pub fn decode_unchecked<T: DeserializeOwned>(bytes: &[u8], max: usize) -> Result
             max,
         });
     }
-    let (value, read) = bincode::serde::decode_from_slice(bytes, config())
-        .map_err(|e| CodecError::Malformed(e.to_string()))?;
+    let (value, read) = read(bytes).map_err(|e| CodecError::Malformed(e.to_string()))?;
     if read != bytes.len() {
         return Err(CodecError::Malformed(format!(
             "{} bytes left over",
             bytes.len() - read
         )));
     }
+    Ok(value)
+}
+
+/// The value that an encoding begins with, as a struct's begins with its first field; what follows is not looked at. For
+/// bytes that this node wrote itself and guards by a checksum.
+///
+/// # Errors
+/// [`CodecError::Malformed`].
+pub fn decode_first<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
+    let (value, _) = read(bytes).map_err(|e| CodecError::Malformed(e.to_string()))?;
     Ok(value)
 }
 
@@ -159,6 +185,28 @@ mod tests {
             matches!(result, Err(CodecError::NotCanonical)),
             "{result:?}"
         );
+    }
+
+    /// At every length at which another limit begins, and to both sides of it, a value that fills its bytes is read.
+    #[test]
+    fn no_limit_is_in_the_way_of_a_value() {
+        for step in [0x400, 0x4000, 0x4_0000, 0x40_0000] {
+            for len in step - 8 - 2..=step - 8 + 2 {
+                let text = encode(&"x".repeat(len));
+                assert_eq!(decode::<String>(&text, usize::MAX).unwrap().len(), len);
+                let list = encode(&vec![7u8; len]);
+                assert_eq!(decode::<Vec<u8>>(&list, usize::MAX).unwrap().len(), len);
+            }
+        }
+        let most = encode(&vec![(1u64, 2u32, false); (ENCODED_BYTES_MAX - 8) / 13]);
+        assert!(decode::<Vec<(u64, u32, bool)>>(&most, usize::MAX).is_ok());
+    }
+
+    #[test]
+    fn the_first_field_is_read_alone() {
+        let bytes = encode(&((7u64, 8u8), "and more"));
+        assert_eq!(decode_first::<u64>(&bytes).unwrap(), 7);
+        assert!(decode_first::<u64>(&bytes[..7]).is_err());
     }
 
     #[test]

@@ -1,3 +1,5 @@
+//! The address book: what a liar can push into it, and what it gives up.
+
 use super::*;
 
 fn address(port: u16) -> Multiaddr {

@@ -1,3 +1,5 @@
+//! Frames: read as written, refused when too long, and never allocated for a promise.
+
 use super::*;
 use libp2p::futures::io::Cursor;
 use std::{

@@ -1,3 +1,5 @@
+//! The ids of gossip, and the waiting rooms that one peer cannot fill.
+
 use super::*;
 use ledger::keys::SecretKey;
 

@@ -1,3 +1,5 @@
+//! Questions and answers: their bytes as `docs/formats.md` draws them, and the bounds that are not in their types.
+
 use super::*;
 
 fn bytes(text: &str) -> Payload {
@@ -31,6 +33,97 @@ fn the_wire_format_stays() {
         hex(codec::encode(&gone)),
         "00000000000000090000000000000009"
     );
+}
+
+/// Every question and answer in the order of their numbers, field by field as `docs/formats.md` draws them.
+#[test]
+fn every_number_and_field_stays() {
+    let hex = |bytes: Vec<u8>| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
+    let (height, id) = (format!("{:016x}", 258), "0a".repeat(32));
+    let at = Height(258);
+    let (hash, some) = (Hash([10; 32]), "0100000000000000016b");
+    let origin = EnvelopeId {
+        origin: ledger::keys::PublicKey([10; 32]),
+        incarnation: 1,
+        sequence: 2,
+    };
+    let proposal = Request::Proposal {
+        height: at,
+        round: Round(3),
+        block: BlockHash([10; 32]),
+    };
+    let children = Request::Children {
+        height: at,
+        prefix: bytes("k"),
+    };
+    let questions = [
+        (Request::Status, String::new()),
+        (
+            Request::Blocks { from: at, max: 16 },
+            format!("{height}00000010"),
+        ),
+        (
+            Request::Bodies {
+                ids: vec![TxId([10; 32])],
+            },
+            format!("{:016x}{id}", 1),
+        ),
+        (proposal, format!("{height}00000003{id}")),
+        (
+            Request::Envelope(origin),
+            format!("{id}{:016x}{:016x}", 1, 2),
+        ),
+        (Request::Manifest { id: hash }, id.clone()),
+        (Request::Chunk { id: hash }, id.clone()),
+        (Request::Root { height: at }, height.clone()),
+        (children, format!("{height}{:016x}6b", 1)),
+    ];
+    for (number, (request, fields)) in questions.into_iter().enumerate() {
+        let found = hex(codec::encode(&Question::Node(request.clone())));
+        let expected = format!("00000000{number:08x}{fields}");
+        assert_eq!(found, expected, "the format has changed: {request:?}");
+    }
+    let status = Status {
+        chain: ChainId([10; 32]),
+        version: 1,
+        height: at,
+        earliest_block: Height(2),
+        head: Some(bytes("k")),
+        snapshots: vec![SnapshotOffer {
+            height: at,
+            manifest: hash,
+            root: StateRoot([11; 32]),
+            bytes: 5,
+            chunks: 6,
+        }],
+    };
+    let root = "0b".repeat(32);
+    let offer = format!("{:016x}{height}{id}{root}{:016x}00000006", 1, 5);
+    let status_bytes = format!("{id}00000001{height}{:016x}{some}{offer}", 2);
+    let list = format!("{:016x}{:016x}6b", 1, 1);
+    let one = || Some(bytes("k"));
+    let answers = [
+        (Response::Status(Box::new(status)), status_bytes),
+        (Response::Blocks(vec![bytes("k")]), list.clone()),
+        (Response::Bodies(vec![bytes("k")]), list.clone()),
+        (Response::Proposal(one()), some.to_owned()),
+        (Response::Envelope(one()), some.to_owned()),
+        (Response::Manifest(one()), some.to_owned()),
+        (Response::Chunk(None), "00".to_owned()),
+        (
+            Response::Root(Some(StateRoot([11; 32]))),
+            format!("01{root}"),
+        ),
+        (Response::Children(one()), some.to_owned()),
+        (Response::NotHere { earliest: at }, height),
+    ];
+    for (number, (response, fields)) in answers.into_iter().enumerate() {
+        let found = hex(codec::encode(&Answer::Node(response.clone())));
+        let expected = format!("00000000{number:08x}{fields}");
+        assert_eq!(found, expected, "the format has changed: {response:?}");
+    }
+    let peers = hex(codec::encode(&Answer::Peers(vec![bytes("k")])));
+    assert_eq!(peers, format!("00000001{list}"));
 }
 
 #[test]

@@ -1,3 +1,5 @@
+//! Peers are their keys; and which addresses are dialled at the word of others.
+
 use super::*;
 use ledger::keys::SecretKey;
 

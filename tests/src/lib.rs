@@ -1,3 +1,5 @@
-//! Whole-system tests: simulations of networks of pure replicas, and tests that drive real processes.
+//! Whole-system tests: simulations of networks of pure replicas, every decoder under bytes of nobody, and tests that drive
+//! real processes.
 
+pub mod decoders;
 pub mod simulation;

@@ -8,7 +8,7 @@ use crate::{
     table::{fields, or_dash, table},
     testnet::status::agreed,
 };
-use ::node::config::NodeDir;
+use ::node::{audit::verify_ledger, config::NodeDir};
 use clap::Subcommand;
 use ledger::{hash::StateRoot, units::Height};
 use serde::Serialize;
@@ -63,7 +63,11 @@ pub struct LedgerReport {
     pub from: u64,
     /// The last height.
     pub to: u64,
-    /// Whether all is as it should be.
+    /// The first height that was executed; none if there was no state to begin from.
+    pub executed_from: Option<u64>,
+    /// What could not be checked, and why.
+    pub unchecked: Vec<String>,
+    /// Whether all that could be checked is as it should be.
     pub ok: bool,
     /// The first fault, with its place.
     pub error: Option<String>,
@@ -76,7 +80,7 @@ pub struct LedgerReport {
 pub fn run(context: &Context, command: &VerifyCommand) -> Result {
     match command {
         VerifyCommand::Roots { height } => verify_roots(context, height.map(Height)),
-        VerifyCommand::Ledger { ledger } => verify_ledger(context, ledger),
+        VerifyCommand::Ledger { ledger } => verify_node(context, ledger),
     }
 }
 
@@ -177,7 +181,7 @@ pub fn compare(clients: &[Client], height: Option<Height>) -> Result<Roots> {
     })
 }
 
-fn verify_ledger(context: &Context, text: &str) -> Result {
+fn verify_node(context: &Context, text: &str) -> Result {
     let dir = if Path::new(text).join("tintype.toml").is_file() {
         NodeDir::new(text)
     } else {
@@ -192,7 +196,7 @@ fn verify_ledger(context: &Context, text: &str) -> Result {
         bar.set_length(total);
         bar.set_position(done);
     };
-    let report = walk(&dir, &progress);
+    let report = audited(&dir, &progress);
     bar.finish_and_clear();
     let report = report?;
     if let Some(error) = &report.error {
@@ -202,26 +206,41 @@ fn verify_ledger(context: &Context, text: &str) -> Result {
                 .with_found(&report),
         );
     }
-    context.out.result(&report, || {
-        fields(&[
-            ("blocks", report.blocks.to_string()),
-            ("heights", format!("{} to {}", report.from, report.to)),
-            (
-                "result",
-                "every hash, signature, certificate and root holds".into(),
-            ),
-        ])
-    });
+    context.out.result(&report, || text_of(&report));
     Ok(())
 }
 
-/// SEAM: the one call into the node's verification. `node::verify_ledger(dir, progress)` goes here, its result made a
-/// [`LedgerReport`]; a fault goes into `error`, with its place.
-fn walk(dir: &NodeDir, progress: &dyn Fn(u64, u64)) -> Result<LedgerReport> {
-    progress(0, 0);
-    let message = format!(
-        "{}: the verification is not connected yet",
-        dir.ledger().display()
-    );
-    Err(Failure::failed("not_in_this_version", message))
+fn text_of(report: &LedgerReport) -> String {
+    let result = if report.unchecked.is_empty() {
+        "every hash, signature, certificate and root holds"
+    } else {
+        "all that could be checked holds"
+    };
+    let mut rows = vec![
+        ("blocks", report.blocks.to_string()),
+        ("heights", format!("{} to {}", report.from, report.to)),
+        (
+            "executed from",
+            or_dash(report.executed_from.map(|height| height.to_string())),
+        ),
+        ("result", result.into()),
+    ];
+    let unchecked = report.unchecked.iter();
+    rows.extend(unchecked.map(|what| ("not checked", what.clone())));
+    fields(&rows)
+}
+
+/// The node's audit, in the words of this command.
+fn audited(dir: &NodeDir, progress: &dyn Fn(u64, u64)) -> Result<LedgerReport> {
+    let report = verify_ledger(dir, progress)
+        .map_err(|e| Failure::failed("ledger_unreadable", e.to_string()))?;
+    Ok(LedgerReport {
+        blocks: report.blocks,
+        from: report.from.0,
+        to: report.to.0,
+        executed_from: report.executed_from.map(|height| height.0),
+        unchecked: report.unchecked,
+        ok: report.fault.is_none(),
+        error: report.fault.map(|fault| fault.to_string()),
+    })
 }

@@ -1,4 +1,4 @@
-//! The bytes of record files: encoding and checking of the two headers. Drawn in `docs/formats-store.md`.
+//! The bytes of record files: encoding and checking of the two headers. Drawn in `docs/formats.md`.
 
 use super::Result;
 use super::error::{IoContext, StoreError};

@@ -32,7 +32,7 @@ pub mod wal;
 
 pub use disk::DirLock;
 pub use error::StoreError;
-pub use index::{HashPrefix, Index, IndexState, PrefixMatch, TxPlace};
+pub use index::{BlockEntry, HashPrefix, Index, IndexState, PrefixMatch, Told, TxPlace};
 pub use log::{Log, LogOptions, OpenReport};
 pub use records::{Cut, PAYLOAD_BYTES_MAX};
 pub use segments::{BlockRecord, Blocks, Location, LogReader};

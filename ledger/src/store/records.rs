@@ -1,6 +1,6 @@
 //! Append-only files of checksummed records: what the segments of the block log and the WAL are made of.
 //!
-//! The bytes are drawn in `docs/formats-store.md`. In short: a file header, then records one after the other, each a
+//! The bytes are drawn in `docs/formats.md`. In short: a file header, then records one after the other, each a
 //! header of 36 bytes and a payload. Integers are big-endian and of fixed width.
 //!
 //! # What makes a tail torn, and what makes it damage

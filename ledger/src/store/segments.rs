@@ -125,28 +125,47 @@ impl LogReader {
     /// Opens a log for reading alone and changes nothing, not even a torn tail, which is left out. This is for
     /// inspecting a log, one that a node has open included; blocks appended after this call are not seen.
     pub fn open(dir: &Path) -> Result<(Self, super::OpenReport)> {
+        let (reader, report, damage) = Self::open_to_damage(dir)?;
+        match damage {
+            Some(damage) => Err(damage),
+            None => Ok((reader, report)),
+        }
+    }
+
+    /// As [`LogReader::open`], but damage that is met in the last segment ends the log there and is returned beside:
+    /// for an audit, which checks what stands before it. Older segments are checked when they are read.
+    pub fn open_to_damage(dir: &Path) -> Result<(Self, super::OpenReport, Option<StoreError>)> {
         let (mut segments, last) = list(dir)?;
-        let mut cut = None;
+        let (mut cut, mut damage) = (None, None);
         if let Some(first) = last {
             let path = segment_path(dir, first);
             let file = File::open(&path).at("open", &path)?;
+            let header = FileHeader::read(&file, &path, FileKind::LogSegment)?;
             let mut offsets = Vec::new();
-            let found = scan::scan(&file, &path, FileKind::LogSegment, |record| {
+            let mut len = 0;
+            let scanned = scan::scan(&file, &path, FileKind::LogSegment, |record| {
                 offsets.push(check_block(&path, first, record)?);
+                len = record.offset
+                    + super::format::RECORD_HEADER_BYTES
+                    + record.payload.len() as u64;
                 Ok(())
-            })?;
-            cut = found.cut;
+            });
+            match scanned {
+                Ok(found) => (cut, len) = (found.cut, found.len),
+                Err(error) if error.is_damage() => damage = Some(error),
+                Err(error) => return Err(error),
+            }
             let table = Table {
                 file: Arc::new(file),
-                salt: found.header.salt,
-                len: found.len,
+                salt: header.salt,
+                len,
                 offsets,
             };
             segments.last = Some((first, table));
         }
         let reader = Self::new(dir, segments);
         let report = reader.report(cut);
-        Ok((reader, report))
+        Ok((reader, report, damage))
     }
 
     pub(super) fn new(dir: &Path, segments: Segments) -> Self {
@@ -220,6 +239,12 @@ impl LogReader {
             });
         }
         Ok(Some(record))
+    }
+
+    /// The file that has the block at `height`, and the byte where its record begins: for people, to look at.
+    pub fn place(&self, height: Height) -> Option<(PathBuf, u64)> {
+        let found = self.find(height.0).ok()??;
+        Some((segment_path(&self.shared.dir, found.segment), found.offset))
     }
 
     /// The blocks from `height` on, one after the other, up to the end at the time it is reached. It ends after an

@@ -23,7 +23,9 @@ pub(super) async fn block(
 ) -> Answer<types::Block> {
     api.ask(move |node| {
         let committed = named(node, &name)?;
-        let CommittedBlock { block, certificate } = committed;
+        let CommittedBlock {
+            block, certificate, ..
+        } = committed;
         let header = block.header;
         Ok(Json(types::Block {
             height: header.height,

@@ -8,7 +8,7 @@ use crate::event::Alarm;
 use arc_malachitebft_core_consensus as library;
 use arc_malachitebft_core_types as core;
 use ledger::{
-    block::{Block, Header},
+    block::{Block, Header, rules::Place},
     codec,
     genesis::PROTOCOL_VERSION,
     hash::{Address, BlockHash, CertificateHash, StateRoot, TxId},
@@ -29,8 +29,6 @@ const CANDIDATES_MAX: usize = 16;
 const REFETCH_AFTER: Duration = Duration::from_millis(250);
 /// A block dated further ahead than this is not voted for until its time comes.
 const AHEAD_MS_MAX: u64 = 10_000;
-/// No block is dated later: far, and far from overflow.
-const TIME_MAX: TimestampMs = TimestampMs(1 << 50);
 
 /// The blocks of the height under way.
 #[derive(Debug, Default)]
@@ -440,51 +438,15 @@ impl Replica {
 
     /// Validity is a function of the parent state and the block, and of nothing else.
     fn judge(&self, block: &Block) -> Result<Executed, String> {
-        let header = &block.header;
-        let set = self.state.next_validators();
-        let parent_time = self.head.as_ref().map_or(TimestampMs(0), |(h, _)| h.time);
-        let proposer = set.proposer(header.height, header.round).address;
-        let claims = [
-            (
-                header.protocol_version == PROTOCOL_VERSION,
-                "its protocol version is another",
-            ),
-            (header.chain == self.config.chain, "it is of another chain"),
-            (header.height == self.height(), "its height is not the next"),
-            (
-                header.parent == self.parent(),
-                "its parent is not the last block",
-            ),
-            (
-                header.proposer == proposer,
-                "its proposer was not the one of its round",
-            ),
-            (
-                header.time > parent_time,
-                "its time is not later than its parent's",
-            ),
-            (header.time < TIME_MAX, "its time is too far away"),
-        ];
-        if let Some((_, what)) = claims.iter().find(|(holds, _)| !holds) {
-            return Err((*what).into());
-        }
-        self.judge_parent_certificate(block)?;
+        let place = Place {
+            chain: &self.config.chain,
+            parent: self.head.as_ref().map(|(header, _)| header),
+            voters: self.state.next_validators(),
+            parent_voters: &self.state.validators().current,
+        };
+        place
+            .check(&block.header, block.parent_certificate.as_ref())
+            .map_err(|e| e.to_string())?;
         Execution::run(&self.state, block).map_err(|e| e.to_string())
-    }
-
-    fn judge_parent_certificate(&self, block: &Block) -> Result<(), String> {
-        let claimed = block.header.parent_certificate;
-        match (&self.head, &block.parent_certificate) {
-            (None, None) if claimed == CertificateHash::default() => Ok(()),
-            (Some((parent, _)), Some(certificate)) if certificate.hash() == claimed => certificate
-                .verify_for(
-                    parent.height,
-                    self.parent(),
-                    &self.config.chain,
-                    &self.state.validators().current,
-                )
-                .map_err(|e| format!("the parent's certificate: {e}")),
-            _ => Err("the parent's certificate is not the one its header names".into()),
-        }
     }
 }

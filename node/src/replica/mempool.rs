@@ -54,10 +54,15 @@ pub struct Mempool {
     bytes: u64,
 }
 
+/// A moment in the order of arrivals.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Mark(u64);
+
 #[derive(Debug)]
 struct Waiting {
     transaction: VerifiedTransaction,
     arrival: u64,
+    source: Source,
 }
 
 impl Mempool {
@@ -156,9 +161,26 @@ impl Mempool {
             Waiting {
                 transaction,
                 arrival,
+                source,
             },
         );
         Ok(true)
+    }
+
+    /// A mark between what has come so far and what comes next.
+    pub fn mark(&self) -> Mark {
+        Mark(self.arrivals)
+    }
+
+    /// The oldest transactions of this node's own clients that came before a mark.
+    pub fn own_before(&self, mark: Mark, max: usize) -> Vec<VerifiedTransaction> {
+        self.by_arrival
+            .range(..mark.0)
+            .filter_map(|(_, (sender, nonce))| self.senders.get(sender)?.get(nonce))
+            .filter(|waiting| waiting.source == Source::Client)
+            .take(max)
+            .map(|waiting| waiting.transaction.clone())
+            .collect()
     }
 
     fn remove(&mut self, sender: &Address, nonce: Nonce) -> Option<VerifiedTransaction> {
@@ -166,6 +188,7 @@ impl Mempool {
         let Waiting {
             transaction,
             arrival,
+            ..
         } = waiting.remove(&nonce)?;
         if waiting.is_empty() {
             self.senders.remove(sender);
@@ -257,3 +280,6 @@ impl Mempool {
         dropped
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -189,3 +189,6 @@ pub fn from_core_proposal(proposal: &core::SignedProposal<ctx::Chain>) -> Option
         signature,
     })
 }
+
+#[cfg(test)]
+mod tests;

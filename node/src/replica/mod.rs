@@ -48,9 +48,14 @@ use ledger::{
     transaction::VerifiedTransaction,
     units::{Height, Nonce, Round, TimestampMs},
 };
-use mempool::{Mempool, Source};
+use mempool::{Mark, Mempool, Source};
 use message::{Message, SignedProposal, WalRecord};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+/// How often what waits is said again.
+const REGOSSIP_EVERY: Duration = Duration::from_secs(2);
+/// Transactions that are said again at once.
+const REGOSSIP_TRANSACTIONS_MAX: usize = 1024;
 
 /// The time, as the caller's clock has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,6 +105,8 @@ pub enum Timer {
     Refetch(BlockHash),
     /// A block dated in the future has become timely.
     Timely(BlockHash),
+    /// Say again what clients gave this node and no block has: those who should have heard it may not have.
+    Regossip,
 }
 
 /// What can happen to a replica.
@@ -217,6 +224,8 @@ pub struct Replica {
     head: Option<(Header, Certificate)>,
     candidates: Candidates,
     mempool: Mempool,
+    /// What came before this had been waiting when it was last said again.
+    gossiped_before: Mark,
     catch_up: CatchUp,
     voting: Voting,
     /// The last height is over, and the next has not begun.
@@ -262,6 +271,7 @@ impl Replica {
             head,
             candidates: Candidates::default(),
             mempool: Mempool::new(config.mempool),
+            gossiped_before: Mark::default(),
             catch_up: CatchUp::default(),
             voting,
             pausing: false,
@@ -275,6 +285,7 @@ impl Replica {
         };
         replica.voting.begin(replica.state.height());
         replica.recover_candidates(&wal);
+        replica.emit(Effect::SetTimer(Timer::Regossip, REGOSSIP_EVERY));
         replica.start_height(&wal, journal)?;
         replica.settle(now, journal)?;
         let effects = std::mem::take(&mut replica.effects);
@@ -399,10 +410,23 @@ impl Replica {
             }
             Timer::CatchUp(height) if height == self.height() => self.look_ahead(true),
             Timer::Refetch(block) => self.refetch(block),
+            Timer::Regossip => self.regossip(),
             Timer::Timely(block) => self.judge_when_timely(block, now, journal)?,
             Timer::Consensus(_) | Timer::Idle(_) | Timer::CatchUp(_) => {}
         }
         Ok(())
+    }
+
+    /// Says again what has waited for a whole period.
+    fn regossip(&mut self) {
+        let stale = self
+            .mempool
+            .own_before(self.gossiped_before, REGOSSIP_TRANSACTIONS_MAX);
+        self.gossiped_before = self.mempool.mark();
+        if !stale.is_empty() {
+            self.emit(Effect::Gossip(stale));
+        }
+        self.emit(Effect::SetTimer(Timer::Regossip, REGOSSIP_EVERY));
     }
 
     /// Does what consensus asks until it asks for nothing more, and goes on to the next height when one is over.
@@ -539,6 +563,7 @@ impl Replica {
         let committed = CommittedBlock {
             block: block.to_unverified(),
             certificate: certificate.clone(),
+            outcomes: executed.outcomes.iter().map(|(_, o)| *o).collect(),
         };
         journal.commit(&committed)?;
         self.state = executed.state.clone();

@@ -133,7 +133,7 @@ impl Backend for Shared {
         let height = match name {
             BlockName::Latest => latest,
             BlockName::Height(height) => *height,
-            BlockName::Hash(prefix) => self.pictures().index.block_height(prefix)?,
+            BlockName::Hash(prefix) => self.index.block_height(prefix)?,
         };
         if height > latest {
             return Err(NotHere::Future {
@@ -161,21 +161,23 @@ impl Backend for Shared {
         if let Ok(id) = prefix.parse() {
             return Ok(id);
         }
-        self.pictures().index.transaction_id(prefix)
+        self.index.transaction_id(prefix)
     }
 
     fn transaction(&self, id: &TxId) -> TransactionStatus {
-        let pictures = self.pictures();
-        if let Some(committed) = pictures.index.committed(id) {
-            return TransactionStatus::Committed(committed);
+        let otherwise = {
+            let pictures = self.pictures();
+            match pictures.dropped.get(id) {
+                Some(why) => TransactionStatus::Dropped(why.clone()),
+                None if pictures.pending.contains_key(id) => TransactionStatus::Pending,
+                None => TransactionStatus::Unknown,
+            }
+        };
+        // The index second: what ceased to wait before is in it.
+        match self.index.committed(id) {
+            Some(committed) => TransactionStatus::Committed(committed),
+            None => otherwise,
         }
-        if let Some(why) = pictures.dropped.get(id) {
-            return TransactionStatus::Dropped(why.clone());
-        }
-        if pictures.pending.contains_key(id) {
-            return TransactionStatus::Pending;
-        }
-        TransactionStatus::Unknown
     }
 
     fn snapshots(&self) -> Vec<SnapshotInfo> {
@@ -192,16 +194,11 @@ impl Backend for Shared {
     }
 
     fn root(&self, height: Height) -> Result<StateRoot, NotHere> {
-        let pictures = self.pictures();
-        let kept = pictures.roots.get(&height).copied();
-        if let Some(root) = kept.or_else(|| pictures.index.root(height)) {
+        let kept = self.pictures().roots.get(&height).copied();
+        if let Some(root) = kept.or_else(|| self.index.root(height)) {
             return Ok(root);
         }
-        let latest = pictures
-            .states
-            .back()
-            .map(State::height)
-            .unwrap_or_default();
+        let latest = self.latest();
         if height > latest {
             return Err(NotHere::Future {
                 asked: height,

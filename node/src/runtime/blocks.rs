@@ -1,107 +1,297 @@
-//! Where transactions are: the index from ids to blocks, derived from the log and rebuilt at each start.
+//! Where transactions are: from ids to blocks. Derived from the block log, on disk in [`ledger::store::Index`].
+//!
+//! # How
+//! A block that has just become final is found at once, in memory: [`TransactionIndex::add`] puts it into the [`backlog`],
+//! from which a thread of the lowest priority takes many blocks at a time to the disk, since that is a third of the work
+//! (see the head of [`ledger::store::index`]). What a crash or a stop leaves in the backlog is in the log, with its
+//! outcomes, and is indexed at the next start without executing anything.
+//!
+//! The index holds where things are. What is said of a block (hash, root) is read from its record in the log.
+//!
+//! # Bounds
+//! The backlog holds [`backlog::TRANSACTIONS_MAX`] transactions. A replica that commits faster than this disk takes in
+//! waits then ([`TransactionIndex::wait_for_room`]), as it waits for its log.
+//!
+//! # Trust
+//! An index that is damaged, of another format, or not of this log is set aside and rebuilt. One that fails while the node
+//! runs is used no more: the newest blocks are answered from memory, older transactions are unknown until the next start.
 
+mod backlog;
+#[cfg(test)]
+mod tests;
+
+use super::NodeError;
 use crate::handle::{Committed, NotHere};
+use backlog::{Backlog, Worker};
 use ledger::{
-    block::Block,
-    hash::{BlockHash, StateRoot, TxId},
-    state::{Outcome, State},
+    block::{Block, CommittedBlock, Header},
+    codec,
+    hash::{BlockHash, Hash, StateRoot, TxId},
+    state::{Code, Outcome, State},
+    store::{BlockEntry, HashPrefix, Index, LogReader, PrefixMatch, StoreError, Told, TxPlace},
     units::Height,
 };
-use std::collections::BTreeMap;
+use std::{path::Path, sync::Arc};
 
-/// Hex digits of the shortest prefix that names something.
-const PREFIX_DIGITS_MIN: usize = 8;
+/// Transactions that are put into the index at once while it is brought up to the log.
+const REBUILD_TRANSACTIONS: usize = 1 << 16;
 
 /// What the index keeps of a block.
 pub(super) struct Indexed {
-    height: Height,
-    hash: BlockHash,
     root: StateRoot,
-    outcomes: Vec<(TxId, Outcome)>,
+    /// Its transactions in the order of their ids.
+    entry: BlockEntry,
 }
 
 impl Indexed {
     pub(super) fn of(block: &Block, state: &State, outcomes: &[(TxId, Outcome)]) -> Self {
-        Self {
-            height: block.header.height,
-            hash: block.hash(),
-            root: state.root(),
-            outcomes: outcomes.to_vec(),
-        }
+        let (height, hash) = (block.header.height, block.hash());
+        Self::new(height, hash, state.root(), outcomes)
+    }
+
+    fn new(height: Height, hash: BlockHash, root: StateRoot, outcomes: &[(TxId, Outcome)]) -> Self {
+        let place = |(position, (id, outcome)): (u32, &(TxId, Outcome))| {
+            let told = Told {
+                code: u32::from(outcome.code as u16),
+                found: outcome.found,
+            };
+            (Hash::from(*id), position, told)
+        };
+        let mut transactions: Vec<_> = (0..).zip(outcomes).map(place).collect();
+        transactions.sort_unstable_by_key(|(id, ..)| *id);
+        let entry = BlockEntry {
+            height,
+            hash: hash.into(),
+            transactions,
+        };
+        Self { root, entry }
+    }
+
+    /// A block as the log has it.
+    fn of_log(payload: &[u8]) -> Result<Self, String> {
+        let committed: CommittedBlock =
+            codec::decode_unchecked(payload, ledger::block::BLOCK_BYTES_MAX)
+                .map_err(|e| e.to_string())?;
+        let outcomes = committed.verified_outcomes().map_err(|e| e.to_string())?;
+        let header = &committed.block.header;
+        let (height, hash, root) = (header.height, header.hash(), header.state_root);
+        Ok(Self::new(height, hash, root, &outcomes))
+    }
+
+    fn place(&self, id: &Hash) -> Option<TxPlace> {
+        let transactions = &self.entry.transactions;
+        let at = transactions.binary_search_by_key(id, |(id, ..)| *id).ok()?;
+        let (_, position, told) = *transactions.get(at)?;
+        let height = self.entry.height;
+        Some(TxPlace {
+            height,
+            position,
+            told,
+        })
     }
 }
 
-/// The index.
-#[derive(Default)]
+/// The index. Cloning shares it.
+#[derive(Clone)]
 pub(super) struct TransactionIndex {
-    transactions: BTreeMap<TxId, (Height, u32, Outcome)>,
-    blocks: BTreeMap<Height, (BlockHash, StateRoot)>,
-    heights: BTreeMap<BlockHash, Height>,
+    backlog: Arc<Backlog>,
+    disk: Index,
+    log: LogReader,
+    /// Ends, with its thread, when the last clone goes.
+    _worker: Arc<Worker>,
 }
 
 impl TransactionIndex {
-    pub(super) fn add(&mut self, block: Indexed) {
-        self.blocks.insert(block.height, (block.hash, block.root));
-        self.heights.insert(block.hash, block.height);
-        for (i, (id, outcome)) in (0u32..).zip(block.outcomes) {
-            self.transactions.insert(id, (block.height, i, outcome));
+    /// Opens the index in a folder and brings it up to the log.
+    pub(super) fn open(dir: &Path, log: LogReader) -> Result<Self, NodeError> {
+        let (mut disk, state) = Index::open(dir)?;
+        if let Some(up_to) = state.up_to
+            && !belongs(&disk, up_to, &log)?
+        {
+            tracing::warn!(%up_to, "the index is not of this block log, and is made anew");
+            (disk, _) = disk.start_over()?;
         }
+        bring_up(&disk, &log)?;
+        let backlog = Arc::new(Backlog::default());
+        let worker = Worker::start(Arc::clone(&backlog), disk.clone()).map_err(|source| {
+            NodeError::Machine {
+                what: "cannot start the index's thread",
+                source,
+            }
+        })?;
+        Ok(Self {
+            backlog,
+            disk,
+            log,
+            _worker: Arc::new(worker),
+        })
+    }
+
+    /// Waits while the disk is too far behind. Not to be called with a lock held that others need.
+    pub(super) fn wait_for_room(&self) {
+        self.backlog.wait_for_room();
+    }
+
+    /// Adds the next block. From now on it is found.
+    pub(super) fn add(&self, block: Indexed) {
+        self.backlog.push(block);
     }
 
     pub(super) fn committed(&self, id: &TxId) -> Option<Committed> {
-        let (height, index, outcome) = *self.transactions.get(id)?;
-        let (block, state_root) = *self.blocks.get(&height)?;
+        let hash = Hash::from(*id);
+        // Memory first: what leaves it meanwhile is on disk before.
+        let recent = self.backlog.find(|block| {
+            let block_hash = BlockHash::from(block.entry.hash);
+            Some((block.place(&hash)?, block_hash, block.root))
+        });
+        let (place, block, state_root) = match recent {
+            Some(found) => found,
+            None => {
+                let place = known(self.disk.transaction(&hash))??;
+                let header = self.header(place.height)?;
+                (place, header.hash(), header.state_root)
+            }
+        };
         Some(Committed {
-            height,
+            height: place.height,
             block,
             state_root,
-            index,
-            outcome,
+            index: place.position,
+            outcome: Outcome {
+                code: Code::from_number(u16::try_from(place.told.code).ok()?)?,
+                found: place.told.found,
+            },
         })
     }
 
     pub(super) fn root(&self, height: Height) -> Option<StateRoot> {
-        self.blocks.get(&height).map(|(_, root)| *root)
+        let recent = |block: &Indexed| (block.entry.height == height).then_some(block.root);
+        self.backlog
+            .find(recent)
+            .or_else(|| self.header(height).map(|header| header.state_root))
     }
 
     pub(super) fn transaction_id(&self, prefix: &str) -> Result<TxId, NotHere> {
-        by_prefix(prefix, |from| {
-            self.transactions
-                .range(TxId(from)..)
-                .map(|(id, _)| (id.0, *id))
-                .take(2)
-                .collect()
-        })
+        let recent = |block: &Indexed, begins: &HashPrefix| {
+            let ids = &block.entry.transactions;
+            let from = ids.partition_point(|(id, ..)| id.as_bytes().as_slice() < begins.lowest());
+            let hits = ids.iter().skip(from).map(|(id, ..)| *id);
+            hits.take_while(|id| begins.begins(id)).take(2).collect()
+        };
+        let found = self.by_prefix(prefix, recent, |begins| {
+            self.disk.find_transaction(begins).map(Found::from)
+        })?;
+        Ok(found.into())
     }
 
     pub(super) fn block_height(&self, prefix: &str) -> Result<Height, NotHere> {
-        by_prefix(prefix, |from| {
-            self.heights
-                .range(BlockHash(from)..)
-                .map(|(h, height)| (h.0, *height))
-                .take(2)
+        let recent = |block: &Indexed, begins: &HashPrefix| {
+            let hash = Some(block.entry.hash);
+            hash.filter(|hash| begins.begins(hash))
+                .into_iter()
                 .collect()
-        })
+        };
+        let hash = self.by_prefix(prefix, recent, |begins| {
+            self.disk.find_block(begins).map(Found::from)
+        })?;
+        let recent = |block: &Indexed| (block.entry.hash == hash).then_some(block.entry.height);
+        let found = match self.backlog.find(recent) {
+            Some(height) => Ok(Some(height)),
+            None => self.disk.block_height(&hash),
+        };
+        found
+            .map_err(|e| NotHere::Failed(e.to_string()))?
+            .ok_or_else(|| NotHere::Unknown(prefix.into()))
+    }
+
+    /// The one hash that begins with the digits, in memory or on disk; a block on its way is in both.
+    fn by_prefix(
+        &self,
+        prefix: &str,
+        recent: impl Fn(&Indexed, &HashPrefix) -> Vec<Hash>,
+        on_disk: impl Fn(&HashPrefix) -> Result<Found, StoreError>,
+    ) -> Result<Hash, NotHere> {
+        let unknown = || NotHere::Unknown(prefix.into());
+        let begins: HashPrefix = prefix.parse().map_err(|_| unknown())?;
+        let mut hits = self.backlog.collect(|block| recent(block, &begins));
+        match on_disk(&begins).map_err(|e| NotHere::Failed(e.to_string()))? {
+            Found::Many => return Err(NotHere::Ambiguous(prefix.into())),
+            Found::One(hash) => hits.push(hash),
+            Found::None => {}
+        }
+        hits.sort_unstable();
+        hits.dedup();
+        match hits.as_slice() {
+            [] => Err(unknown()),
+            [one] => Ok(*one),
+            _ => Err(NotHere::Ambiguous(prefix.into())),
+        }
+    }
+
+    fn header(&self, height: Height) -> Option<Header> {
+        let record = known(self.log.read(height))??;
+        CommittedBlock::logged_header(&record.payload).ok()
     }
 }
 
-/// The one thing whose hash begins with the digits, given the first two from a hash on.
-fn by_prefix<T: Copy>(
-    prefix: &str,
-    from: impl Fn([u8; 32]) -> Vec<([u8; 32], T)>,
-) -> Result<T, NotHere> {
-    let prefix = prefix.to_ascii_lowercase();
-    let unknown = || NotHere::Unknown(prefix.clone());
-    if prefix.len() < PREFIX_DIGITS_MIN || prefix.len() > 64 {
-        return Err(unknown());
+/// What a prefix leads to on disk.
+enum Found {
+    None,
+    One(Hash),
+    Many,
+}
+
+impl<T> From<PrefixMatch<T>> for Found {
+    fn from(found: PrefixMatch<T>) -> Self {
+        match found {
+            PrefixMatch::None => Self::None,
+            PrefixMatch::One(hash, _) => Self::One(hash),
+            PrefixMatch::Many => Self::Many,
+        }
     }
-    let padded = format!("{prefix:0<64}");
-    let start: ledger::hash::Hash = padded.parse().map_err(|_| unknown())?;
-    let begins = |bytes: &[u8; 32]| hex::encode(bytes).starts_with(&prefix);
-    let mut found = from(start.0).into_iter().filter(|(hash, _)| begins(hash));
-    match (found.next(), found.next()) {
-        (Some((_, one)), None) => Ok(one),
-        (Some(_), Some(_)) => Err(NotHere::Ambiguous(prefix)),
-        (None, _) => Err(unknown()),
+}
+
+/// What the disk answers; a failure is told to the operator, and is no answer.
+fn known<T>(answer: Result<T, StoreError>) -> Option<T> {
+    answer
+        .inspect_err(|error| tracing::error!(%error, "a transaction or block was not looked up"))
+        .ok()
+}
+
+/// Whether the log has the block that the index ends with, or begins after it, as after a fast sync.
+fn belongs(disk: &Index, up_to: Height, log: &LogReader) -> Result<bool, NodeError> {
+    let Some(record) = log.read(up_to)? else {
+        return Ok(log.first().is_some_and(|first| first > up_to));
+    };
+    Ok(disk.block_height(&record.block_hash)? == Some(up_to))
+}
+
+/// Puts in what the log has above the index.
+fn bring_up(disk: &Index, log: &LogReader) -> Result<(), NodeError> {
+    let above = disk.up_to()?.map_or(Height::GENESIS, |height| height);
+    let Some(first) = log.first().map(|first| first.max(above.next())) else {
+        return Ok(());
+    };
+    let mut waiting: Vec<BlockEntry> = Vec::new();
+    let (mut transactions, mut blocks) = (0, 0u64);
+    for record in log.iter_from(first) {
+        let record = record?;
+        let block = Indexed::of_log(&record.payload).map_err(|why| NodeError::Log {
+            height: record.height,
+            why,
+        })?;
+        transactions += block.entry.transactions.len();
+        blocks += 1;
+        waiting.push(block.entry);
+        if transactions >= REBUILD_TRANSACTIONS {
+            disk.put_blocks(&waiting)?;
+            waiting.clear();
+            transactions = 0;
+        }
     }
+    disk.put_blocks(&waiting)?;
+    if blocks > 0 {
+        tracing::info!(blocks, "brought the index up to the block log");
+    }
+    Ok(())
 }

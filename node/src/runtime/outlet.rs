@@ -16,13 +16,19 @@ use ledger::{
     units::Height,
 };
 use p2p::{Channel, Fault, Peer, Request, Response};
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::HashSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use tokio::runtime::Handle as Tokio;
 
 /// Blocks asked for at once.
 const BLOCKS_AT_ONCE: u32 = 64;
 /// Bytes of transactions in one envelope, far below what the channel carries.
 const ENVELOPE_FILL_BYTES: u64 = 1 << 20;
+/// At least so long lies between two envelopes: what comes meanwhile goes into one.
+const COLLECT: Duration = Duration::from_millis(3);
 /// Messages remembered so that one said again gets through; then all are forgotten.
 const SAID_MAX: usize = 4096;
 
@@ -35,6 +41,10 @@ pub(super) struct Outlet {
     sequence: u64,
     colour: Height,
     said: HashSet<Hash>,
+    /// Transactions of clients for the next envelope.
+    waiting: Vec<SignedTransaction>,
+    waiting_bytes: u64,
+    sealed_at: Instant,
 }
 
 impl Outlet {
@@ -53,6 +63,9 @@ impl Outlet {
             sequence: 0,
             colour,
             said: HashSet::new(),
+            waiting: Vec::new(),
+            waiting_bytes: 0,
+            sealed_at: Instant::now(),
         }
     }
 
@@ -121,6 +134,10 @@ impl Outlet {
     }
 
     fn broadcast(&mut self, message: &Message) {
+        if matches!(message, Message::Proposal(..)) {
+            // It may name transactions that wait here: nobody shall have to ask for them.
+            self.send_waiting();
+        }
         let bytes = codec::encode(message);
         if self.said.len() >= SAID_MAX {
             self.said.clear();
@@ -138,18 +155,36 @@ impl Outlet {
     }
 
     fn gossip(&mut self, transactions: Vec<VerifiedTransaction>) {
-        let mut batch: Vec<SignedTransaction> = Vec::new();
-        let mut bytes = 0;
         for transaction in transactions {
-            bytes += transaction.encoded_bytes();
-            batch.push(transaction.signed().clone());
-            if bytes >= ENVELOPE_FILL_BYTES || batch.len() >= ENVELOPE_TRANSACTIONS_MAX {
-                self.seal(std::mem::take(&mut batch));
-                bytes = 0;
+            self.waiting_bytes += transaction.encoded_bytes();
+            self.waiting.push(transaction.signed().clone());
+            if self.waiting_bytes >= ENVELOPE_FILL_BYTES
+                || self.waiting.len() >= ENVELOPE_TRANSACTIONS_MAX
+            {
+                self.send_waiting();
             }
         }
-        if !batch.is_empty() {
-            self.seal(batch);
+        self.send_due(Instant::now());
+    }
+
+    /// When the transactions that wait for an envelope are to go.
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        (!self.waiting.is_empty()).then(|| self.sealed_at + COLLECT)
+    }
+
+    /// Seals what waits, if the last envelope was long enough ago: on a quiet node that is at once.
+    pub(super) fn send_due(&mut self, now: Instant) {
+        if self.next_due().is_some_and(|due| due <= now) {
+            self.send_waiting();
+        }
+    }
+
+    fn send_waiting(&mut self) {
+        if !self.waiting.is_empty() {
+            self.waiting_bytes = 0;
+            let transactions = std::mem::take(&mut self.waiting);
+            self.seal(transactions);
+            self.sealed_at = Instant::now();
         }
     }
 
@@ -237,7 +272,10 @@ async fn blocks_of(shared: &Shared, peer: Peer, from: Height) -> Vec<(Arc<Block>
     let verify = move || {
         let verify = |payload: &p2p::Payload| {
             let committed = CommittedBlock::decode(&payload.0).ok()?.unverified();
-            let CommittedBlock { block, certificate } = committed;
+            // The outcomes are this node's own once it has executed the block.
+            let CommittedBlock {
+                block, certificate, ..
+            } = committed;
             Some((
                 Arc::new(block.verify_transactions(&chain).ok()?),
                 certificate,

@@ -8,7 +8,7 @@
 
 use super::{
     NodeError,
-    blocks::{Indexed, TransactionIndex},
+    blocks::TransactionIndex,
     journal::DiskJournal,
     promises::{Promises, promises},
 };
@@ -72,13 +72,14 @@ pub fn recover(dir: NodeDir) -> Result<Recovered, NodeError> {
     for what in snapshots.take_damage() {
         tracing::error!(what, "a snapshot on disk is damaged and not used");
     }
-    let Rebuilt { state, head, index } = rebuilt;
+    let Rebuilt { state, head } = rebuilt;
     let Promises {
         wal,
         voting,
         records,
     } = promises(&dir.wal(), state.height())?;
     let blocks = log.reader();
+    let index = TransactionIndex::open(&dir.index(), blocks.clone())?;
     let journal = DiskJournal::new(wal, dir.wal(), log);
     let start = Start {
         state,
@@ -129,7 +130,6 @@ fn set_damage_aside(dir: &Path, error: &StoreError) -> Result<(), StoreError> {
 struct Rebuilt {
     state: State,
     head: Option<CertifiedHeader>,
-    index: TransactionIndex,
 }
 
 /// The state after the last block of the log.
@@ -154,7 +154,6 @@ fn rebuild(log: &mut Log, snapshots: &Store, genesis: &Genesis) -> Result<Rebuil
             "the block log does not go on where the state ends: it is set aside, and its blocks come from the peers"
         );
     }
-    let mut index = TransactionIndex::default();
     for record in log.iter_from(next) {
         let record = record?;
         let (block, certificate, executed) =
@@ -162,14 +161,13 @@ fn rebuild(log: &mut Log, snapshots: &Store, genesis: &Genesis) -> Result<Rebuil
                 height: record.height,
                 why,
             })?;
-        index.add(Indexed::of(&block, &executed.state, &executed.outcomes));
         state = executed.state;
         head = Some(CertifiedHeader {
             header: block.header,
             certificate,
         });
     }
-    Ok(Rebuilt { state, head, index })
+    Ok(Rebuilt { state, head })
 }
 
 /// The newest snapshot that is whole, of this chain, and does not contradict the log.
@@ -213,9 +211,10 @@ fn fits(log: &Log, manifest: &Manifest) -> Result<bool, NodeError> {
 }
 
 fn replay(state: &State, payload: &[u8]) -> Result<(Block, Certificate, Executed), String> {
-    let CommittedBlock { block, certificate } =
-        codec::decode_unchecked(payload, ledger::block::BLOCK_BYTES_MAX)
-            .map_err(|e| e.to_string())?;
+    let CommittedBlock {
+        block, certificate, ..
+    } = codec::decode_unchecked(payload, ledger::block::BLOCK_BYTES_MAX)
+        .map_err(|e| e.to_string())?;
     let block: Block = UnverifiedBlock::from_own_log(block);
     let executed = Execution::run(state, &block).map_err(|e| e.to_string())?;
     Ok((block, certificate, executed))

@@ -52,6 +52,7 @@ pub(super) struct Shared {
     pub(super) inbox: Inbox,
     pub(super) network: p2p::Network,
     pub(super) blocks: LogReader,
+    pub(super) index: TransactionIndex,
     pub(super) events: broadcast::Sender<Event>,
     /// The height, for those who wait for a transaction.
     pub(super) height: watch::Sender<Height>,
@@ -74,7 +75,6 @@ pub(super) struct Pictures {
     pub(super) states: VecDeque<State>,
     pub(super) head: Option<CertifiedHeader>,
     pub(super) last_block_transactions: u64,
-    pub(super) index: TransactionIndex,
     bodies: VecDeque<Arc<Committed>>,
     pub(super) dropped: HashMap<TxId, Refusal>,
     dropped_order: VecDeque<TxId>,
@@ -133,7 +133,6 @@ impl Shared {
             states: VecDeque::from([state.clone()]),
             head,
             last_block_transactions: 0,
-            index,
             bodies: VecDeque::new(),
             dropped: HashMap::new(),
             dropped_order: VecDeque::new(),
@@ -148,6 +147,7 @@ impl Shared {
             inbox,
             network,
             blocks,
+            index,
             events,
             height: watch::Sender::new(state.height()),
             mempool: AtomicUsize::new(0),
@@ -226,11 +226,11 @@ impl Shared {
             time: block.header.time,
             transactions: count,
         };
+        let indexed = Indexed::of(block, state, &executed.outcomes);
+        self.index.wait_for_room();
         let old = {
             let mut pictures = self.pictures();
-            pictures
-                .index
-                .add(Indexed::of(block, state, &executed.outcomes));
+            self.index.add(indexed);
             for (id, _) in &executed.outcomes {
                 pictures.pending.remove(id);
             }

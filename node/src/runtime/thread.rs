@@ -113,8 +113,12 @@ impl Runner {
             while let Some(timer) = self.due() {
                 self.step(Input::Timer(timer))?;
             }
-            let wait = self.timers.peek().map_or(LOOK_EVERY, |Reverse((at, _))| {
-                at.saturating_duration_since(Instant::now()).min(LOOK_EVERY)
+            let now = Instant::now();
+            self.outlet.send_due(now);
+            let timer = self.timers.peek().map(|Reverse((at, _))| *at);
+            let due = timer.into_iter().chain(self.outlet.next_due()).min();
+            let wait = due.map_or(LOOK_EVERY, |at| {
+                at.saturating_duration_since(now).min(LOOK_EVERY)
             });
             match self.inbox.recv_timeout(wait) {
                 Ok(Ask::Stop) | Err(RecvTimeoutError::Disconnected) => return Ok(()),

@@ -1,3 +1,5 @@
+//! Connecting: known peers, taken ports, other chains, coming back, finding all from one address.
+
 use crate::net::{CHAIN, Node, config, eventually, pair};
 use ledger::hash::ChainId;
 use p2p::{Error, Event, Multiaddr, Network};

@@ -1,3 +1,5 @@
+//! Gossip down a line of nodes: once, only what was accepted, and none from who is blocked.
+
 use crate::net::{Node, config, pair};
 use p2p::{Channel, Event, PublishError, Published, Verdict};
 

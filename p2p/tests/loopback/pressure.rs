@@ -1,3 +1,5 @@
+//! Under pressure: half-open connections, a node that does not listen, strangers, large answers.
+
 use crate::net::{Node, config, eventually, pair};
 use p2p::{Channel, Event, Multiaddr, Published, Request, RequestError, Response};
 use std::{net::SocketAddr, time::Duration};

@@ -1,3 +1,5 @@
+//! Requests: each has exactly one end, an answer or an error that says why.
+
 use crate::net::{Node, config, pair};
 use ledger::{
     hash::{ChainId, Hash, StateRoot, TxId},

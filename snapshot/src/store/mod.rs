@@ -23,6 +23,7 @@
 
 mod disk;
 mod error;
+mod inspect;
 mod load;
 mod retention;
 mod writer;
@@ -33,6 +34,7 @@ mod crash_tests;
 mod tests;
 
 pub use error::{Result, StoreError};
+pub use inspect::{Inspector, Kept, Unloadable};
 pub use retention::{Pin, Removed};
 pub use writer::{SnapshotReport, write_snapshot};
 

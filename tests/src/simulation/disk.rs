@@ -73,6 +73,8 @@ impl Disk {
         for committed in &self.log {
             let block: Block = committed.block.clone().from_own_log();
             let executed = Execution::run(&state, &block).expect("a block of the own log executes");
+            let told = committed.verified_outcomes();
+            assert_eq!(told.as_deref(), Ok(executed.outcomes.as_slice()));
             state = executed.state;
             head = Some((block.header, committed.certificate.clone()));
         }

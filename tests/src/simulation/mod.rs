@@ -6,27 +6,26 @@
 //! seed gives the same trace, so that each failure replays.
 
 mod disk;
+mod effects;
 mod random;
+mod world;
 
 pub use random::Random;
+pub use world::{Report, Violation, World};
 
 use disk::Disk;
 use ledger::{
-    block::{Block, CommittedBlock},
-    certificate::{BlockProposal, VoteKind},
+    block::CommittedBlock,
+    certificate::VoteKind,
     genesis::{Genesis, GenesisAccount, GenesisValidator, PROTOCOL_VERSION, Parameters},
     hash::{Address, BlockHash, Domain, Hash, Hasher, StateRoot},
-    keys::{PublicKey, SecretKey},
+    keys::SecretKey,
     transaction::{Operation, SignedTransaction, Transaction, VerifiedTransaction},
     units::{Amount, Height, Nonce, Power, Round, TimestampMs},
     untrusted::Untrusted,
 };
-use node::{
-    event::Alarm,
-    replica::{
-        Config, ConsensusError, Effect, Input, Now, Replica, Timeouts, Timer, Voting,
-        mempool::Limits, message::Message,
-    },
+use node::replica::{
+    Config, ConsensusError, Input, Now, Replica, Timeouts, Voting, mempool::Limits,
 };
 use std::{
     cmp::Reverse,
@@ -39,135 +38,6 @@ use std::{
 const BLOCKS_AT_ONCE: usize = 16;
 /// When the simulated wall clock starts.
 const EPOCH_MS: u64 = 1_700_000_000_000;
-
-/// How rough the world is.
-#[derive(Clone, Copy, Debug)]
-pub struct World {
-    /// Everything follows from it.
-    pub seed: u64,
-    /// Validators.
-    pub nodes: usize,
-    /// Messages lost, in a hundred.
-    pub loss_percent: u64,
-    /// Messages that arrive twice, in a hundred.
-    pub duplicate_percent: u64,
-    /// The longest delay of a message.
-    pub delay_us_max: u64,
-    /// A node crashes after at most so many disk operations; never, if none.
-    pub crash_every: Option<u64>,
-    /// Restarts after which the folder is wiped and the key kept, in a hundred.
-    pub wipe_percent: u64,
-    /// Transactions that a client offers each simulated second.
-    pub transactions_per_second: u64,
-}
-
-impl World {
-    /// A world without faults.
-    pub const fn calm(seed: u64) -> Self {
-        Self {
-            seed,
-            nodes: 4,
-            loss_percent: 0,
-            duplicate_percent: 0,
-            delay_us_max: 20_000,
-            crash_every: None,
-            wipe_percent: 0,
-            transactions_per_second: 20,
-        }
-    }
-
-    /// A world of losses, duplicates and crashes.
-    pub const fn rough(seed: u64) -> Self {
-        Self {
-            loss_percent: 5,
-            duplicate_percent: 5,
-            crash_every: Some(200),
-            ..Self::calm(seed)
-        }
-    }
-}
-
-/// What a simulation came to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Report {
-    /// The lowest height that all have committed.
-    pub height: u64,
-    /// The state root after that height, which all share.
-    pub root: StateRoot,
-    /// Crashes, those during recovery counted.
-    pub crashes: u64,
-    /// Folders wiped.
-    pub wipes: u64,
-    /// Transactions committed.
-    pub transactions: u64,
-    /// Messages delivered.
-    pub messages: u64,
-    /// Simulated milliseconds.
-    pub elapsed_ms: u64,
-    /// The digest of all that happened.
-    pub trace: Hash,
-}
-
-/// Something that must never happen has.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Violation {
-    /// Two histories.
-    #[error("seed {seed}: two blocks are committed at height {height}: {a:.8} and {b:.8}")]
-    TwoHistories {
-        /// The seed to replay.
-        seed: u64,
-        /// Where.
-        height: Height,
-        /// One.
-        a: BlockHash,
-        /// The other.
-        b: BlockHash,
-    },
-    /// A key signed two things for one position.
-    #[error("seed {seed}: {who:.8} signed two of {what} at height {height} round {round}")]
-    SignedTwice {
-        /// The seed to replay.
-        seed: u64,
-        /// Whose key.
-        who: Address,
-        /// What.
-        what: &'static str,
-        /// Where.
-        height: Height,
-        /// In which round.
-        round: Round,
-    },
-    /// What was said to be committed is not on disk.
-    #[error("seed {seed}: node {node} said height {height} was committed and has lost it")]
-    Lost {
-        /// The seed to replay.
-        seed: u64,
-        /// Which node.
-        node: usize,
-        /// What it lost.
-        height: Height,
-    },
-    /// No progress.
-    #[error("seed {seed}: no end in sight after {events} events; heights {heights:?}")]
-    Stalled {
-        /// The seed to replay.
-        seed: u64,
-        /// Events handled.
-        events: u64,
-        /// How far each node is.
-        heights: Vec<u64>,
-    },
-    /// A replica gave up for another reason than a crash, or raised an alarm.
-    #[error("seed {seed}: node {node}: {what}")]
-    Unexpected {
-        /// The seed to replay.
-        seed: u64,
-        /// Which node.
-        node: usize,
-        /// What it said.
-        what: String,
-    },
-}
 
 enum Happening {
     Deliver(usize, Input),
@@ -600,177 +470,6 @@ impl Simulation {
             Some(Voting::Always) => true,
             Some(Voting::From(height)) => *height <= committed,
             Some(Voting::Learning(_)) | None => false,
-        })
-    }
-
-    fn carry_out(&mut self, node: usize, effects: Vec<Effect>) -> Result<(), Violation> {
-        // A crash can also come between two effects: then the rest never happens.
-        let cut = match self.world.crash_every {
-            Some(n) if self.random.below(n * 2) == 0 => {
-                Some(usize::try_from(self.random.below(effects.len() as u64 + 1)).unwrap_or(0))
-            }
-            _ => None,
-        };
-        for (i, effect) in effects.into_iter().enumerate() {
-            if cut == Some(i) {
-                self.crash(node);
-                return Ok(());
-            }
-            self.effect(node, effect)?;
-        }
-        Ok(())
-    }
-
-    fn effect(&mut self, node: usize, effect: Effect) -> Result<(), Violation> {
-        let from = self.nodes[node].key.public_key();
-        let others = (0..self.nodes.len()).filter(|o| *o != node);
-        match effect {
-            Effect::Broadcast(message) => {
-                self.note(&ledger::codec::encode(&message));
-                self.watch(&message)?;
-                for other in others {
-                    self.send(
-                        other,
-                        &Input::Message {
-                            from,
-                            message: message.clone(),
-                        },
-                    );
-                }
-            }
-            Effect::SetTimer(timer, after) => self.set_timer(node, timer, after),
-            Effect::FetchBodies {
-                from,
-                block,
-                missing,
-            } => {
-                if let Some(of) = self.index_of(&from) {
-                    let happening = Happening::FetchBodies {
-                        asker: node,
-                        of,
-                        block,
-                        missing,
-                    };
-                    self.schedule(1_000, happening);
-                }
-            }
-            Effect::FetchBlocks { from, height } => {
-                if let Some(of) = self.index_of(&from) {
-                    self.schedule(
-                        1_000,
-                        Happening::FetchBlocks {
-                            asker: node,
-                            of,
-                            height,
-                        },
-                    );
-                }
-            }
-            Effect::Gossip(transactions) => {
-                for other in others {
-                    self.send(other, &Input::Gossiped(transactions.clone()));
-                }
-            }
-            Effect::Committed(committed) => {
-                let root = committed.executed.state.root();
-                self.committed_at(node, &committed.block, root)?;
-            }
-            Effect::Alarm(Alarm::Equivocation { .. })
-            | Effect::Admitted { .. }
-            | Effect::Dropped(_) => {}
-            Effect::Alarm(alarm) => return Err(self.unexpected(node, format!("{alarm:?}"))),
-            Effect::Fault { what, .. } => return Err(self.unexpected(node, what)),
-        }
-        Ok(())
-    }
-
-    fn unexpected(&self, node: usize, what: String) -> Violation {
-        Violation::Unexpected {
-            seed: self.world.seed,
-            node,
-            what,
-        }
-    }
-
-    fn set_timer(&mut self, node: usize, timer: Timer, after: Duration) {
-        let after_us = u64::try_from(after.as_micros()).unwrap_or(u64::MAX / 2);
-        self.schedule(after_us, Happening::Deliver(node, Input::Timer(timer)));
-    }
-
-    fn index_of(&self, key: &PublicKey) -> Option<usize> {
-        self.nodes.iter().position(|n| n.key.public_key() == *key)
-    }
-
-    fn committed_at(
-        &mut self,
-        node: usize,
-        block: &Block,
-        root: StateRoot,
-    ) -> Result<(), Violation> {
-        let (height, hash) = (block.header.height, block.hash());
-        self.note(hash.as_bytes());
-        let seed = self.world.seed;
-        match self.committed.get(&height) {
-            Some((a, _)) if *a != hash => {
-                return Err(Violation::TwoHistories {
-                    seed,
-                    height,
-                    a: *a,
-                    b: hash,
-                });
-            }
-            Some(_) => {}
-            None => {
-                self.report.transactions += block.transactions.len() as u64;
-                self.committed.insert(height, (hash, root));
-            }
-        }
-        let acknowledged = &mut self.nodes[node].acknowledged;
-        if height <= *acknowledged {
-            return Err(Violation::Lost { seed, node, height });
-        }
-        *acknowledged = height;
-        Ok(())
-    }
-
-    /// Holds every vote and proposal that leaves a node against all that its key said before.
-    fn watch(&mut self, message: &Message) -> Result<(), Violation> {
-        let seed = self.world.seed;
-        let (position, what, said) = match message {
-            Message::Vote(v) => {
-                let position = (
-                    v.vote.validator,
-                    v.vote.height,
-                    v.vote.round,
-                    Some(v.vote.kind),
-                );
-                (position, "votes", ledger::codec::encode(&v.vote.block))
-            }
-            Message::Proposal(p, _) => {
-                let BlockProposal {
-                    height,
-                    round,
-                    block,
-                    proof_of_lock,
-                    proposer,
-                } = p.proposal;
-                let said = ledger::codec::encode(&(block, proof_of_lock));
-                ((proposer, height, round, None), "proposals", said)
-            }
-            Message::Polka(_) | Message::RoundEnded(_) | Message::RoundSkipped(_) => return Ok(()),
-        };
-        let said = ledger::hash::hash(Domain::Vote, &said);
-        let before = *self.said.entry(position).or_insert(said);
-        if before == said {
-            return Ok(());
-        }
-        let (who, height, round, _) = position;
-        Err(Violation::SignedTwice {
-            seed,
-            who,
-            what,
-            height,
-            round,
         })
     }
 }

@@ -1,4 +1,4 @@
-//! The format on disk, byte by byte, as `docs/formats-store.md` draws it. A change here makes existing nodes unreadable:
+//! The format on disk, byte by byte, as `docs/formats.md` draws it. A change here makes existing nodes unreadable:
 //! it needs a new format version.
 
 use super::super::format::{FileHeader, FileKind, Previous, RecordKind};

@@ -1,6 +1,6 @@
 //! The index: it answers, it says how far it is, and whatever is wrong with it, a fresh one takes its place.
 
-use super::super::index::{HashPrefix, Index, IndexState, PrefixMatch, TxPlace};
+use super::super::index::{BlockEntry, HashPrefix, Index, IndexState, PrefixMatch, Told, TxPlace};
 use super::super::{Log, StoreError};
 use super::{SMALL, append_blocks, block_hash};
 use crate::hash::{Domain, Hash, hash};
@@ -13,12 +13,23 @@ fn tx(height: u64, position: u32) -> Hash {
     hash(Domain::TransactionId, &bytes)
 }
 
-/// Indexes a block of `count` transactions.
+fn told(position: u32) -> Told {
+    let code = position % 3;
+    let found = u64::from(code) << 40;
+    Told { code, found }
+}
+
+/// A block of `count` transactions.
+fn block(height: u64, count: u32) -> BlockEntry {
+    BlockEntry {
+        height: Height(height),
+        hash: block_hash(height),
+        transactions: (0..count).map(|p| (tx(height, p), p, told(p))).collect(),
+    }
+}
+
 fn put(index: &Index, height: u64, count: u32) {
-    let transactions: Vec<_> = (0..count).map(|p| (tx(height, p), p % 3)).collect();
-    index
-        .put_block(Height(height), &block_hash(height), &transactions)
-        .unwrap();
+    index.put_blocks(&[block(height, count)]).unwrap();
 }
 
 fn fresh(state: &IndexState) -> bool {
@@ -46,7 +57,7 @@ fn blocks_and_transactions_are_found() {
         let expected = TxPlace {
             height: Height(2),
             position,
-            code: position % 3,
+            told: told(position),
         };
         assert_eq!(index.transaction(&tx(2, position)).unwrap(), Some(expected));
     }
@@ -55,6 +66,13 @@ fn blocks_and_transactions_are_found() {
     // Adding a block again does not turn the clock back.
     put(&index, 1, 0);
     assert_eq!(index.up_to().unwrap(), Some(Height(2)));
+    // Several at once, the first of which is there.
+    let blocks: Vec<_> = (2..=5).map(|height| block(height, 10)).collect();
+    index.put_blocks(&blocks).unwrap();
+    assert_eq!(index.up_to().unwrap(), Some(Height(5)));
+    let place = index.transaction(&tx(4, 7)).unwrap().unwrap();
+    assert_eq!((place.height, place.position), (Height(4), 7));
+    index.check().unwrap();
 }
 
 #[test]
@@ -74,8 +92,15 @@ fn a_unique_prefix_names_one_thing() {
     let one = Hash(near);
     near[4] = 0xAC;
     let two = Hash(near);
-    index.put_block(Height(1), &one, &[(two, 5)]).unwrap();
-    index.put_block(Height(2), &two, &[]).unwrap();
+    let told = Told { code: 5, found: 6 };
+    let entry = |height, hash, transactions| BlockEntry {
+        height: Height(height),
+        hash,
+        transactions,
+    };
+    index
+        .put_blocks(&[entry(1, one, vec![(two, 0, told)]), entry(2, two, vec![])])
+        .unwrap();
     let find = |digits: &str| index.find_block(&digits.parse::<HashPrefix>().unwrap());
     assert_eq!(find("abababab").unwrap(), PrefixMatch::Many);
     assert_eq!(find("ababababa").unwrap(), PrefixMatch::Many);
@@ -101,7 +126,7 @@ fn a_unique_prefix_names_one_thing() {
     let place = index
         .find_transaction(&"abababab".parse().unwrap())
         .unwrap();
-    assert!(matches!(place, PrefixMatch::One(id, TxPlace { code: 5, .. }) if id == two));
+    assert!(matches!(place, PrefixMatch::One(id, place) if id == two && place.told == told));
     for bad in ["", "abababa", "abababax", "ababababä", &"a".repeat(65)] {
         assert!(bad.parse::<HashPrefix>().is_err(), "{bad}");
     }
@@ -184,9 +209,12 @@ fn it_starts_over_and_is_rebuilt_from_the_log() {
     assert!(state.set_aside.unwrap().exists());
     for record in log.iter_from(log.first().unwrap()) {
         let record = record.unwrap();
-        index
-            .put_block(record.height, &record.block_hash, &[])
-            .unwrap();
+        let entry = BlockEntry {
+            height: record.height,
+            hash: record.block_hash,
+            transactions: vec![],
+        };
+        index.put_blocks(&[entry]).unwrap();
     }
     assert_eq!(index.up_to().unwrap(), log.last());
     let height = index.block_height(&block_hash(4)).unwrap().unwrap();
@@ -250,7 +278,7 @@ fn a_block_that_got_in_by_half_is_not_counted_and_comes_again() {
     let dir = root.path().join("index");
     make(&dir);
     let db = sled::open(&dir).unwrap();
-    let place = [&21u64.to_be_bytes()[..], &[0; 8]].concat();
+    let place = [&21u64.to_be_bytes()[..], &[0; 16]].concat();
     let transactions = db.open_tree("transactions").unwrap();
     transactions.insert(tx(21, 0).as_bytes(), place).unwrap();
     db.flush().unwrap();

@@ -186,6 +186,7 @@ impl Fake {
                 header,
             },
             certificate,
+            outcomes: executed.outcomes.iter().map(|(_, o)| *o).collect(),
         };
         inner.blocks.push(committed.clone());
         inner.states.push(executed.state);

@@ -1,0 +1,346 @@
+//! Every decoder of bytes that come from outside (a peer, a client, a disk, an operator), each as one plain function, so that
+//! the harness of `tests/tests/decoders.rs` and the targets of `tests/fuzz` run the very same things.
+//!
+//! A decoder does with its bytes what the node does: decodes them and verifies what came of it. It must not panic; it must
+//! not allocate for what the bytes only promise; and what it takes must be the encoding of what it is taken for. It
+//! answers whether the bytes were taken.
+//!
+//! Not here: the frames and questions around requests, which are private to `p2p` and tested there; the JSON body of a
+//! submission, private to `node::api` and tested there (inside it stands a transaction, which is here).
+
+pub mod mutate;
+mod samples;
+
+use ledger::{
+    block::{CertifiedHeader, CommittedBlock},
+    codec::{self, encode},
+    envelope::{Attestation, Envelope},
+    genesis::Genesis,
+    hash::Hash,
+    state::{State, tree::Proof},
+    store::{HashPrefix, LogReader, Wal},
+    transaction::SignedTransaction,
+    units::Height,
+    untrusted::Untrusted,
+};
+use node::{
+    config::{Config, parse_key},
+    replica::message::{Message, WalRecord},
+};
+use p2p::{Multiaddr, Request, Response};
+use samples::Samples;
+use serde::{Serialize, de::DeserializeOwned};
+use snapshot::{chunk, manifest::UntrustedManifest};
+use std::{fs, path::Path, sync::LazyLock};
+
+/// A decoder, and bytes that it takes or nearly takes, from which others are made.
+pub struct Decoder {
+    /// Its name, which is also that of its fuzz target.
+    pub name: &'static str,
+    /// Decodes and verifies bytes; says whether they were taken.
+    pub run: fn(&[u8]) -> bool,
+    /// Good bytes: the decoder takes at least one of them.
+    pub seeds: fn() -> Vec<Vec<u8>>,
+    /// What one run costs, about, in tens of microseconds: dear ones are run less often.
+    pub cost: u32,
+}
+
+static SAMPLES: LazyLock<Samples> = LazyLock::new(Samples::new);
+
+macro_rules! decoders {
+    ($($name:ident, $cost:literal, $seeds:expr;)*) => {
+        /// All of them.
+        pub const ALL: &[Decoder] = &[$(Decoder {
+            name: stringify!($name),
+            run: $name,
+            seeds: || $seeds,
+            cost: $cost,
+        }),*];
+    };
+}
+
+decoders! {
+    transaction, 8, SAMPLES.transactions.iter().map(encode).collect();
+    envelope, 8, vec![encode(&SAMPLES.envelope)];
+    attestation, 8, vec![encode(&SAMPLES.attestation)];
+    certified_header, 20, vec![encode(&SAMPLES.certified)];
+    committed_block, 30, SAMPLES.committed_blocks();
+    message, 1, SAMPLES.messages().iter().map(encode).collect();
+    wal_record, 1, SAMPLES.wal_records().iter().map(encode).collect();
+    manifest, 40, vec![SAMPLES.manifest.encode()];
+    chunk_of_a_manifest, 10, vec![SAMPLES.chunk.clone()];
+    state_key, 1, SAMPLES.state_keys().iter().map(ledger::state::entries::Key::encode).collect();
+    proof, 2, SAMPLES.proofs().iter().map(encode).collect();
+    request, 1, SAMPLES.requests().iter().map(encode).collect();
+    response, 1, SAMPLES.responses().iter().map(encode).collect();
+    peer_address, 1, SAMPLES.addresses();
+    genesis_json, 8, vec![SAMPLES.genesis.to_json().into_bytes()];
+    config_toml, 20, SAMPLES.configs();
+    key_file, 4, vec![b"11".repeat(32), [&b"aF".repeat(32)[..], b"\n"].concat()];
+    hex_text, 1, vec![b"0123456789abcdef".repeat(4), b"01234567".to_vec()];
+    submitted_list, 5, vec![encode(&vec![encode(&SAMPLES.transactions[0]); 3])];
+    log_segment, 100, SAMPLES.log_segment();
+    wal_file, 300, SAMPLES.wal_file();
+}
+
+/// Runs the decoder of that name; for the fuzz targets, which are named alike.
+pub fn run(name: &str, bytes: &[u8]) {
+    if let Some(decoder) = ALL.iter().find(|decoder| decoder.name == name) {
+        (decoder.run)(bytes);
+    }
+}
+
+/// What was taken must be what the bytes are the encoding of.
+fn canonical<T: Serialize>(value: &T, bytes: &[u8]) {
+    assert!(encode(value) == bytes, "another encoding was taken");
+}
+
+fn decode<T: Serialize + DeserializeOwned>(bytes: &[u8]) -> Option<T> {
+    let value = codec::decode(bytes, bytes.len()).ok()?;
+    canonical(&value, bytes);
+    Some(value)
+}
+
+fn transaction(bytes: &[u8]) -> bool {
+    SignedTransaction::decode(bytes).is_ok_and(|claim| {
+        canonical(claim.claim(), bytes);
+        claim
+            .verify(&samples::CHAIN)
+            .is_ok_and(|verified| verified.check_limits(&SAMPLES.genesis.parameters).is_ok())
+    })
+}
+
+fn envelope(bytes: &[u8]) -> bool {
+    Envelope::decode(bytes).is_ok_and(|claim| {
+        canonical(claim.claim(), bytes);
+        claim.verify_origin(&samples::CHAIN).is_ok_and(|envelope| {
+            let untrusted = envelope.transactions.into_iter().map(Untrusted::new);
+            let checked = ledger::transaction::verify_batch(untrusted.collect(), &samples::CHAIN);
+            checked.iter().all(Result::is_ok)
+        })
+    })
+}
+
+fn attestation(bytes: &[u8]) -> bool {
+    Attestation::decode(bytes, &samples::CHAIN).is_ok_and(|attestation| {
+        canonical(&attestation, bytes);
+        true
+    })
+}
+
+fn certified_header(bytes: &[u8]) -> bool {
+    decode(bytes).is_some_and(|claim: CertifiedHeader| {
+        let (height, block) = (claim.header.height, claim.header.hash());
+        let set = &SAMPLES.validators;
+        let verdict = claim
+            .certificate
+            .verify_for(height, block, &samples::CHAIN, set);
+        verdict.is_ok()
+    })
+}
+
+fn committed_block(bytes: &[u8]) -> bool {
+    // The same bytes from our own log, behind a checksum.
+    let own = codec::decode_unchecked::<CommittedBlock>(bytes, ledger::block::BLOCK_BYTES_MAX);
+    let claim = CommittedBlock::decode(bytes);
+    assert!(own.is_ok() || claim.is_err(), "taken from a peer alone");
+    claim.is_ok_and(|claim| {
+        canonical(claim.claim(), bytes);
+        let certified = claim.verify_certificate(&samples::CHAIN, &SAMPLES.validators);
+        certified.is_ok_and(|committed| {
+            let verified = committed.block.verify_transactions(&samples::CHAIN);
+            verified.is_ok()
+        })
+    })
+}
+
+fn message(bytes: &[u8]) -> bool {
+    Message::decode(bytes).is_ok_and(|message| {
+        canonical(&message, bytes);
+        message.height() >= Height::GENESIS
+    })
+}
+
+fn wal_record(bytes: &[u8]) -> bool {
+    codec::decode_unchecked::<WalRecord>(bytes, codec::ENCODED_BYTES_MAX).is_ok()
+}
+
+fn manifest(bytes: &[u8]) -> bool {
+    UntrustedManifest::decode(bytes).is_ok_and(|claim| {
+        let id = claim.id();
+        let verified = claim.verify(&samples::CHAIN, &SAMPLES.validators);
+        verified.is_ok_and(|manifest| {
+            assert_eq!(manifest.id(), id, "verifying changed the id");
+            assert!(manifest.encode() == bytes, "another encoding was taken");
+            true
+        })
+    })
+}
+
+fn chunk_of_a_manifest(bytes: &[u8]) -> bool {
+    let Some(wanted) = SAMPLES.manifest.chunks().first() else {
+        return false;
+    };
+    chunk::verify(bytes, wanted).is_ok_and(|chunk| {
+        assert_eq!(chunk.id(), wanted.id(), "another chunk was taken");
+        true
+    })
+}
+
+fn state_key(bytes: &[u8]) -> bool {
+    chunk::place_of(bytes).is_some()
+}
+
+fn proof(bytes: &[u8]) -> bool {
+    decode(bytes).is_some_and(|proof: Proof| {
+        let tree = SAMPLES.state.tree();
+        SAMPLES.state_keys().iter().any(|key| {
+            let place = key.place();
+            proof.verify(tree.root(), &place).is_ok_and(|proven| {
+                assert_eq!(proven, tree.get(&place), "a falsehood was proven");
+                true
+            })
+        })
+    })
+}
+
+fn request(bytes: &[u8]) -> bool {
+    decode::<Request>(bytes).is_some()
+}
+
+fn response(bytes: &[u8]) -> bool {
+    decode::<Response>(bytes).is_some()
+}
+
+fn peer_address(bytes: &[u8]) -> bool {
+    Multiaddr::try_from(bytes.to_vec()).is_ok_and(|address| address.iter().count() > 0)
+}
+
+fn genesis_json(bytes: &[u8]) -> bool {
+    Genesis::from_json(bytes).is_ok_and(|genesis| {
+        let again = Genesis::from_json(genesis.to_json().as_bytes());
+        assert_eq!(again.as_ref(), Ok(&genesis), "its own text reads otherwise");
+        State::genesis(&genesis).is_ok()
+    })
+}
+
+fn config_toml(bytes: &[u8]) -> bool {
+    let path = Path::new("tintype.toml");
+    let Ok(text) = str::from_utf8(bytes) else {
+        return false;
+    };
+    Config::parse(text, path).is_ok_and(|config| {
+        let text = config.to_toml(path).unwrap_or_default();
+        let again = Config::parse(&text, path).ok();
+        assert_eq!(
+            again.as_ref(),
+            Some(&config),
+            "its own text reads otherwise"
+        );
+        true
+    })
+}
+
+fn key_file(bytes: &[u8]) -> bool {
+    str::from_utf8(bytes).is_ok_and(|text| parse_key(text).is_some())
+}
+
+fn hex_text(bytes: &[u8]) -> bool {
+    str::from_utf8(bytes)
+        .is_ok_and(|text| text.parse::<Hash>().is_ok() | text.parse::<HashPrefix>().is_ok())
+}
+
+fn submitted_list(bytes: &[u8]) -> bool {
+    decode(bytes).is_some_and(|list: Vec<Vec<u8>>| list.iter().any(|one| transaction(one)))
+}
+
+/// The bytes of a record file with checksums that hold, as far as its records can be told apart: what is wrong inside is
+/// then met, where otherwise the first checksum would end it.
+fn sealed(bytes: &[u8]) -> Vec<u8> {
+    const FILE_HEADER: usize = 56;
+    const RECORD_HEADER: usize = 36;
+    let mut bytes = bytes.to_vec();
+    let Some((header, records)) = bytes.split_at_mut_checked(FILE_HEADER) else {
+        return bytes;
+    };
+    let checksum = crc32fast::hash(&header[..52]);
+    header[52..].copy_from_slice(&checksum.to_be_bytes());
+    let (salt, mut rest, mut offset) = (&header[12..20], records, FILE_HEADER as u64);
+    let checksum = |offset: u64, bytes: &[u8]| {
+        let mut hasher = crc32fast::Hasher::new();
+        hasher.update(salt);
+        hasher.update(&offset.to_be_bytes());
+        hasher.update(bytes);
+        hasher.finalize().to_be_bytes()
+    };
+    while let Some((head, behind)) = rest.split_at_mut_checked(RECORD_HEADER) {
+        let len = head.get(4..8).and_then(|len| len.try_into().ok());
+        let len = len.map_or(0, u32::from_be_bytes) as usize;
+        let Some((payload, behind)) = behind.split_at_mut_checked(len) else {
+            break;
+        };
+        head[28..32].copy_from_slice(&checksum(offset, payload));
+        let sum = checksum(offset, &head[..32]);
+        head[32..].copy_from_slice(&sum);
+        offset += (RECORD_HEADER + len) as u64;
+        rest = behind;
+    }
+    bytes
+}
+
+/// A segment of the block log as an operator may find it on a disk; and with its checksums made good.
+fn log_segment(bytes: &[u8]) -> bool {
+    scan_segment(&sealed(bytes)) | scan_segment(bytes)
+}
+
+fn wal_file(bytes: &[u8]) -> bool {
+    open_wal(&sealed(bytes)) | open_wal(bytes)
+}
+
+fn scan_segment(bytes: &[u8]) -> bool {
+    in_a_folder(
+        &format!("{:020}.log", samples::SEGMENT_FIRST.0),
+        bytes,
+        |dir| {
+            let Ok((log, report)) = LogReader::open(dir) else {
+                return false;
+            };
+            let blocks = log.iter_from(samples::SEGMENT_FIRST);
+            let whole = blocks.map_while(Result::ok).count();
+            let first = report.first.map_or(0, |first| first.0);
+            let promised = report.last.map_or(0, |last| last.0 + 1 - first);
+            assert_eq!(
+                whole as u64, promised,
+                "a block that was scanned is not read"
+            );
+            report.cut.is_none()
+        },
+    )
+}
+
+fn open_wal(bytes: &[u8]) -> bool {
+    in_a_folder("promises", bytes, |dir| {
+        let Ok(Some(opened)) = Wal::open(dir, Height::GENESIS) else {
+            return false;
+        };
+        let (entries, whole) = (opened.entries, opened.cut.is_none());
+        drop(opened.wal);
+        let again = Wal::open(dir, Height::GENESIS).ok().flatten();
+        let again = again.map(|opened| opened.entries);
+        assert_eq!(
+            again,
+            Some(entries),
+            "opened twice, it holds something else"
+        );
+        whole
+    })
+}
+
+/// The folder is kept from one run to the next: making one takes longer than the run.
+fn in_a_folder(name: &str, bytes: &[u8], act: impl Fn(&Path) -> bool) -> bool {
+    static DIR: LazyLock<Option<tempfile::TempDir>> = LazyLock::new(|| tempfile::tempdir().ok());
+    let Some(dir) = DIR.as_ref().map(|dir| dir.path().join(name)) else {
+        return false;
+    };
+    fs::create_dir_all(&dir).is_ok() && fs::write(dir.join(name), bytes).is_ok() && act(&dir)
+}
