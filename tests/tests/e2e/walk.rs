@@ -41,6 +41,13 @@ fn the_five_minutes_of_the_readme() {
     net.ok("testnet down");
     let processes = net.processes();
     assert!(processes.is_empty(), "{processes:?}");
+    let ledger = net.ok("verify ledger node0");
+    assert_fields(&ledger, "blocks from to ok error");
+    assert_eq!(
+        (&ledger["ok"], &ledger["from"]),
+        (&Value::Bool(true), &Value::from(1)),
+        "{ledger}"
+    );
     net.fails("tx transfer alice bob 1", 5, "unreachable");
     let down = net.status();
     assert_eq!(down["agreement"], Value::Null, "{down}");
