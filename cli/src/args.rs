@@ -12,6 +12,9 @@ use crate::{
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 
+/// The heading of the options that every command takes.
+const EVERYWHERE: &str = "Options of every command";
+
 /// Where a testnet is if nothing is said.
 pub const DEFAULT_DIR: &str = "./testnet";
 
@@ -25,15 +28,15 @@ pub const DEFAULT_DIR: &str = "./testnet";
 )]
 pub struct Cli {
     /// Print one JSON document on standard output
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = EVERYWHERE)]
     pub json: bool,
 
     /// The testnet's folder, or the node's for `init`, `node` and `doctor` [default: ./testnet]
-    #[arg(long, global = true, env = "TINTYPE_DIR", value_name = "DIR")]
+    #[arg(long, global = true, env = "TINTYPE_DIR", value_name = "DIR", hide_env_values = true, help_heading = EVERYWHERE)]
     pub dir: Option<PathBuf>,
 
     /// The node to ask, by name or URL [default: the first one that answers]
-    #[arg(long, global = true, value_name = "NAME|URL")]
+    #[arg(long, global = true, value_name = "NAME|URL", help_heading = EVERYWHERE)]
     pub node: Option<String>,
 
     /// What to do.

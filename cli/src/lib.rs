@@ -66,11 +66,16 @@ fn usage(error: &clap::Error, json: bool) -> ExitCode {
     let text = error.render().to_string();
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-            out.text(&text);
+            out.result(&serde_json::json!({"help": text}), || text.clone());
             ExitCode::SUCCESS
         }
         _ if json => {
-            out.failure(&wrong_usage(&text));
+            out.failure(&match error.kind() {
+                ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+                    Failure::usage("a command is missing").help(text)
+                }
+                _ => wrong_usage(&text),
+            });
             ExitCode::from(Exit::Usage as u8)
         }
         _ => {

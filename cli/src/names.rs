@@ -44,6 +44,11 @@ impl Names {
         Ok(self.testnet.keys_dir().join(name))
     }
 
+    /// Whether a node of the testnet is called so.
+    pub fn is_node(&self, name: &str) -> bool {
+        self.testnet.node_dir(name).key_file().is_file()
+    }
+
     /// The names of the client keys.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 //! people goes to standard error. A reader that went away (`| head`) is no failure.
 
 use crate::failure::Failure;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::Serialize;
 use std::io::{self, IsTerminal, Write};
 
@@ -25,6 +26,12 @@ impl Output {
     /// Whether a person watches standard output, so that it may be drawn over.
     pub fn is_live(self) -> bool {
         !self.json && io::stdout().is_terminal()
+    }
+
+    /// Columns of the terminal that a line may fill, if a person watches one.
+    pub fn columns(self) -> Option<usize> {
+        let columns = || usize::from(console::Term::stdout().size().1);
+        self.is_live().then(|| columns().max(20) - 1)
     }
 
     /// Whether a progress bar may be drawn.
@@ -68,6 +75,18 @@ impl Output {
         screen.push_str("\x1b[0J");
         let mut out = io::stdout().lock();
         let _ = out.write_all(screen.as_bytes()).and_then(|()| out.flush());
+    }
+
+    /// Whether nobody reads standard output any more: what goes on and on may end then.
+    pub fn reader_is_gone(self) -> bool {
+        let stdout = io::stdout();
+        let mut watched = [PollFd::new(&stdout, PollFlags::empty())];
+        let at_once = Timespec::default();
+        let polled = poll(&mut watched, Some(&at_once)).is_ok();
+        polled
+            && watched
+                .iter()
+                .any(|fd| fd.revents().contains(PollFlags::ERR))
     }
 
     /// Tells a person something that is no result.

@@ -101,6 +101,10 @@ fn store(context: &Context, names: &Names, name: &str, key: &SecretKey) -> Resul
     if let Some(dir) = file.parent() {
         std::fs::create_dir_all(dir).map_err(|e| Failure::io("cannot make the folder", dir, &e))?;
     }
+    if names.is_node(name) {
+        let message = format!("{name} is a node of this testnet: its key has that name");
+        return Err(Failure::failed("exists", message).help("choose another name"));
+    }
     if file.exists() {
         let message = format!("there is a key {name:?} already: {}", file.display());
         return Err(Failure::failed("exists", message).help("choose another name"));
@@ -165,6 +169,7 @@ fn read_seed(file: &Path) -> Result<SecretKey> {
     parse_key(&text).ok_or_else(|| {
         let message = format!("{} holds no key: expected 64 hex digits", file.display());
         Failure::failed("key_malformed", message)
+            .help("`tintype keys export NAME FILE` writes such a file")
     })
 }
 

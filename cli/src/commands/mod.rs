@@ -10,6 +10,7 @@ pub mod query;
 pub mod snapshot;
 pub mod testnet;
 pub mod tx;
+pub mod validator;
 pub mod verify;
 
 use crate::{args::Command, context::Context, failure::Result};

@@ -1,9 +1,8 @@
 //! `tintype tx`: transactions, signed here and sent through a node.
 
-use super::query::validators;
+use super::validator;
 use crate::{
     api::{TransactionAnswer, TransactionState},
-    client::Client,
     context::Context,
     failure::{Failure, Result},
     names::Names,
@@ -12,9 +11,9 @@ use crate::{
 };
 use clap::{Args, Subcommand};
 use ledger::{
-    keys::{PublicKey, SecretKey},
-    transaction::{Operation, Proposal},
-    units::{Amount, Nonce, Power, Version},
+    keys::SecretKey,
+    transaction::Operation,
+    units::{Amount, Nonce, Version},
 };
 use node::config::read_key;
 use std::{path::PathBuf, time::Duration};
@@ -121,7 +120,7 @@ pub enum SpaceCommand {
 }
 
 /// Validators.
-#[derive(Debug, Subcommand)]
+#[derive(Clone, Debug, Subcommand)]
 pub enum ValidatorCommand {
     /// Add a validator, or change its power
     Add {
@@ -155,7 +154,11 @@ impl TxArgs {
 pub fn run(context: &Context, args: &TxArgs) -> Result {
     let names = Names::of(&context.dir);
     if let What::Validator(command) = &args.what {
-        return change_validator(context, args, &names, command);
+        let approver = match (&args.from, &args.key) {
+            (None, None) => None,
+            _ => Some(signer(args, &names)?),
+        };
+        return validator::run(context, command, approver.as_ref(), args.options());
     }
     let key = signer(args, &names)?;
     let operation = operation(&names, &args.what)?;
@@ -217,93 +220,7 @@ fn operation(names: &Names, what: &What) -> Result<Operation> {
             space: space.clone(),
             writers: addresses(writers)?,
         },
-        What::Validator(command) => {
-            let (public_key, power) = change(names, command)?;
-            Operation::Approve {
-                proposal: Proposal::Validator { public_key, power },
-            }
-        }
-    })
-}
-
-fn change(names: &Names, command: &ValidatorCommand) -> Result<(PublicKey, Power)> {
-    match command {
-        ValidatorCommand::Add { validator, power } => {
-            Ok((names.public_key(validator)?, Power(*power)))
-        }
-        ValidatorCommand::Remove { validator } => Ok((names.public_key(validator)?, Power(0))),
-    }
-}
-
-fn change_validator(
-    context: &Context,
-    args: &TxArgs,
-    names: &Names,
-    command: &ValidatorCommand,
-) -> Result {
-    let (public_key, power) = change(names, command)?;
-    let client = context.client()?;
-    let answer = if args.from.is_some() || args.key.is_some() {
-        let operation = Operation::Approve {
-            proposal: Proposal::Validator { public_key, power },
-        };
-        Sender::new(&client, &context.dir)?.send(
-            &signer(args, names)?,
-            &[operation],
-            args.options(),
-        )?
-    } else {
-        approve_by_all(context, &client, (public_key, power), args.options())?
-    };
-    context.out.result(&answer, || text(&answer));
-    Ok(())
-}
-
-/// Approves a change of the validators with every validator key that lies in this testnet's folder, until it is made:
-/// more than 2/3 of the power are enough. Gives the last approval's answer.
-///
-/// # Errors
-/// `no_validator_key` if there is none here, and what the ledger refuses.
-pub fn approve_by_all(
-    context: &Context,
-    client: &Client,
-    (public_key, power): (PublicKey, Power),
-    options: Options,
-) -> Result<TransactionAnswer> {
-    let sender = Sender::new(client, &context.dir)?;
-    let in_force = validators(client, None)?.validators;
-    let total: u128 = in_force.iter().map(|v| u128::from(v.power.0)).sum();
-    let operation = Operation::Approve {
-        proposal: Proposal::Validator { public_key, power },
-    };
-    let mut approved = 0;
-    let mut last = None;
-    for member in context.testnet()?.members()? {
-        let key = member.dir.key()?;
-        let address = key.address();
-        let Some(validator) = in_force.iter().find(|v| v.address == address) else {
-            continue;
-        };
-        match sender.send(&key, std::slice::from_ref(&operation), options) {
-            Ok(answer) => last = Some(answer),
-            Err(failure) if failure.code == "already_approved" => {}
-            Err(failure) => return Err(failure),
-        }
-        approved += u128::from(validator.power.0);
-        if approved * 3 > total * 2 {
-            break;
-        }
-    }
-    if approved * 3 <= total * 2 {
-        let message = format!("the validator keys here hold {approved} of {total} voting power");
-        return Err(Failure::failed("no_validator_key", message)
-            .help("more than 2/3 must approve: run this where the other keys are as well"));
-    }
-    last.ok_or_else(|| {
-        Failure::failed(
-            "already_approved",
-            "every validator here has approved it already",
-        )
+        What::Validator(command) => validator::Change::of(names, command)?.operation(),
     })
 }
 

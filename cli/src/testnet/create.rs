@@ -215,7 +215,10 @@ pub fn add_node(testnet: &Testnet, name: Option<&str>, mode: SyncMode) -> Result
     let genesis = testnet.genesis()?;
     let name = match name {
         Some(name) if is_name(name) && name != "keys" => name.to_owned(),
-        Some(name) => return Err(Failure::usage(format!("{name:?} cannot be a node's name"))),
+        Some(name) => {
+            return Err(Failure::usage(format!("{name:?} cannot be a node's name"))
+                .help("use letters, digits, '-', '_' and '.'"));
+        }
         None => (0..)
             .map(|index: u32| format!("node{index}"))
             .find(|name| !testnet.node_dir(name).path().exists())
@@ -227,6 +230,10 @@ pub fn add_node(testnet: &Testnet, name: Option<&str>, mode: SyncMode) -> Result
         return Err(Failure::failed("exists", message).help(format!(
             "`tintype testnet start {name}` starts it, or choose another name"
         )));
+    }
+    if testnet.keys_dir().join(&name).exists() {
+        let message = format!("{name} is the name of a client key");
+        return Err(Failure::failed("exists", message).help("choose another name"));
     }
     let pair = ports::choose(1, &wiring::reserved(testnet)?)?;
     let (member, _) = make_node(testnet, &name, mode)?;

@@ -108,7 +108,7 @@ pub struct NodeStatus {
 
 impl NodeStatus {
     /// A node of which no more is known than what it does.
-    fn silent(name: &str, state: State, validator: bool) -> Self {
+    pub(super) fn silent(name: &str, state: State, validator: bool) -> Self {
         Self {
             name: name.to_owned(),
             pid: None,

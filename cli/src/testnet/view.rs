@@ -25,10 +25,42 @@ const HEADS: [&str; 9] = [
     "AGREEMENT",
 ];
 
+/// The same where there is less room: nothing is left out, and the height of the agreement stands below.
+const HEADS_NARROW: [&str; 9] = [
+    "NODE", "STATE", "HTTP", "PEERS", "HEIGHT", "TXS", "ROOT", "SNAP", "AGREE",
+];
+
 /// The table as text.
-pub fn render(status: &TestnetStatus) -> String {
+fn render(status: &TestnetStatus) -> String {
     let rows: Vec<Vec<String>> = status.nodes.iter().map(|node| row(node, status)).collect();
-    let mut text = table(&HEADS, &rows);
+    with_alarms(table(&HEADS, &rows), status)
+}
+
+/// The table as text, for a terminal as wide as it is, or for a file.
+pub fn render_for(out: Output, status: &TestnetStatus) -> String {
+    match out.columns() {
+        Some(columns) => render_within(status, columns),
+        None => render(status),
+    }
+}
+
+/// The table as text, narrower if it would not fit into so many columns.
+fn render_within(status: &TestnetStatus, columns: usize) -> String {
+    let wide = render(status);
+    if wide.lines().all(|line| line.chars().count() <= columns) {
+        return wide;
+    }
+    let rows: Vec<Vec<String>> = status.nodes.iter().map(|n| row_narrow(n, status)).collect();
+    let mut text = table(&HEADS_NARROW, &rows);
+    if let Some(a) = &status.agreement {
+        let word = if a.agree { "agree" } else { "DIFFER" };
+        let height = grouped(a.height.0);
+        text.push_str(&format!("{} nodes {word} at height {height}\n", a.nodes));
+    }
+    with_alarms(text, status)
+}
+
+fn with_alarms(mut text: String, status: &TestnetStatus) -> String {
     for node in &status.nodes {
         if let Some(alarm) = &node.alarm {
             text.push_str(&format!("ALARM  {}: {alarm}\n", node.name));
@@ -76,6 +108,40 @@ fn row(node: &NodeStatus, status: &TestnetStatus) -> Vec<String> {
     ]
 }
 
+fn row_narrow(node: &NodeStatus, status: &TestnetStatus) -> Vec<String> {
+    let mut cells = row(node, status);
+    let agreement = match (&status.agreement, &node.alarm) {
+        (_, Some(_)) => "ALARM",
+        (Some(a), None) if node.state == State::Running && a.nodes > 1 => {
+            if a.agree {
+                "yes"
+            } else {
+                "NO"
+            }
+        }
+        _ => "-",
+    };
+    let follows = node.state == State::Running && !node.validator && node.sync.is_none();
+    let changed = [
+        (1, follows.then(|| "follows".to_owned())),
+        (
+            2,
+            node.http
+                .as_ref()
+                .map(|url| url.trim_start_matches("http://").to_owned()),
+        ),
+        (6, node.state_root.map(|root| format!("{root:.8}"))),
+        (7, node.snapshot.map(|s| grouped(s.height.0))),
+        (8, Some(agreement.to_owned())),
+    ];
+    for (at, text) in changed {
+        if let (Some(cell), Some(text)) = (cells.get_mut(at), text) {
+            *cell = text;
+        }
+    }
+    cells
+}
+
 /// Shows the testnet until `is_over`: drawn in place on a terminal; elsewhere the table whenever something but the
 /// height changed, and with `--json` a document whenever anything did.
 ///
@@ -92,11 +158,11 @@ pub fn watch(
     while !is_over() {
         let status = poller.poll()?;
         if out.is_live() {
-            let width = usize::from(console::Term::stdout().size().1).max(20);
-            let text = format!("{}{footer}\n", render(&status));
+            let width = out.columns().unwrap_or(usize::MAX);
+            let text = format!("{}{footer}\n", render_within(&status, width));
             let cut: Vec<String> = text
                 .lines()
-                .map(|line| console::truncate_str(line, width - 1, "…").into_owned())
+                .map(|line| console::truncate_str(line, width, "…").into_owned())
                 .collect();
             out.redraw(lines_drawn, &cut.join("\n"));
             lines_drawn = cut.len();
@@ -127,4 +193,52 @@ fn gist(status: &TestnetStatus) -> Vec<(String, State, bool, bool, Option<u64>)>
             (n.name.clone(), n.state, agree, n.alarm.is_some(), snapshot)
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{api::SnapshotHead, testnet::status::Agreement};
+    use ledger::{
+        hash::{ChainId, StateRoot},
+        units::Height,
+    };
+
+    fn status() -> TestnetStatus {
+        let root = StateRoot([0xab; 32]);
+        let height = Height(123_456);
+        let node = |index: u16, validator| NodeStatus {
+            http: Some(format!("http://127.0.0.1:{}", 26_001 + index)),
+            peers: 4,
+            height: Some(height),
+            state_root: Some(root),
+            snapshot: Some(SnapshotHead { height, root }),
+            ..NodeStatus::silent(&format!("node{index}"), State::Running, validator)
+        };
+        TestnetStatus {
+            chain_id: ChainId([1; 32]),
+            dir: "testnet".into(),
+            agreement: Some(Agreement {
+                height,
+                root: Some(root),
+                agree: true,
+                nodes: 2,
+            }),
+            nodes: vec![node(0, true), node(1, false)],
+        }
+    }
+
+    #[test]
+    fn nothing_is_left_out_on_a_terminal_of_80_columns() {
+        let text = render_within(&status(), 79);
+        for line in text.lines() {
+            assert!(line.chars().count() <= 79, "{line}");
+        }
+        let cells = ["127.0.0.1:26001", "123,456", "abababab", "yes", "follows"];
+        for cell in cells {
+            assert!(text.contains(cell), "{cell} is not in\n{text}");
+        }
+        assert!(text.contains("2 nodes agree at height 123,456"), "{text}");
+        assert_eq!(render_within(&status(), 200), render(&status()));
+    }
 }

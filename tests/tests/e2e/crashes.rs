@@ -41,13 +41,13 @@ fn one_of_four_may_die_and_two_stop_the_chain_until_one_is_back() {
 #[test]
 fn nothing_acknowledged_is_lost_when_all_nodes_are_killed_under_load() {
     let net = Net::empty();
-    // Without a snapshot on the way: what starting from one keeps is shown in `index.rs` and `snapshots.rs`.
-    net.ok("testnet --detach --snapshot-interval 100000");
+    // With snapshots on the way, so that the nodes start from one.
+    net.ok("testnet --detach --snapshot-interval 50");
     let chain = net.status()["chain_id"].clone();
     let mut kept: Vec<Acknowledged> = Vec::new();
     for _ in 0..2 {
         let load = Load::on(&net);
-        load.wait_for(60);
+        load.wait_for(50);
         net.kill_all();
         kept.extend(load.finish());
 

@@ -14,7 +14,7 @@ use std::{
     thread::JoinHandle,
 };
 
-/// Clients under way: one an account, each through a node of its own.
+/// Clients under way: one an account, each through a node of its own, and through the next when that fails.
 pub struct Load {
     stop: Arc<AtomicBool>,
     acknowledged: Arc<Mutex<Vec<Acknowledged>>>,
@@ -32,11 +32,12 @@ impl Load {
             .map(|(index, account)| {
                 let (program, stop) = (net.program().clone(), Arc::clone(&stop));
                 let told = Arc::clone(&acknowledged);
-                let node = format!("node{index}");
+                let mut node = index;
                 std::thread::spawn(move || {
                     while !stop.load(Ordering::Relaxed) {
-                        if let Some(one) = send(&program, account, &node) {
-                            told.lock().unwrap().push(one);
+                        match send(&program, account, &format!("node{node}")) {
+                            Some(one) => told.lock().unwrap().push(one),
+                            None => node = (node + 1) % 4,
                         }
                     }
                 })

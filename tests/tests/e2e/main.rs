@@ -8,6 +8,7 @@
 )]
 
 mod crashes;
+mod index;
 mod launcher;
 mod launching;
 mod load;

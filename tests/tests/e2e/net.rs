@@ -1,7 +1,7 @@
 //! A testnet of real processes, driven by the program's own commands.
 //!
-//! Each has a folder of its own. Its processes end and its folder goes when the test ends, also when that panics. One
-//! runs at a time: they would take each other's cores, and what a test shows should not hang on its neighbours.
+//! Each has a folder of its own. Its processes end and its folder goes when the test ends, also when that panics. Two
+//! run at a time: a test mostly waits, but more would take each other's cores.
 
 use crate::{
     launcher::Launcher,
@@ -14,18 +14,42 @@ use serde_json::Value;
 use std::{
     fs,
     path::{Path, PathBuf},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Condvar, Mutex, PoisonError},
 };
 use tempfile::TempDir;
 
-static TURN: Mutex<()> = Mutex::new(());
+/// Testnets that run now.
+static RUNNING: Mutex<usize> = Mutex::new(0);
+static ENDED: Condvar = Condvar::new();
+const RUNNING_MAX: usize = 2;
+
+/// The right to run a testnet.
+struct Turn;
+
+impl Turn {
+    fn wait() -> Self {
+        let running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut running = ENDED
+            .wait_while(running, |running| *running >= RUNNING_MAX)
+            .unwrap_or_else(PoisonError::into_inner);
+        *running += 1;
+        Self
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        *RUNNING.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+        ENDED.notify_one();
+    }
+}
 
 /// A testnet's folder, and whatever runs there.
 pub struct Net {
     program: Program,
     dir: PathBuf,
     folder: TempDir,
-    _turn: MutexGuard<'static, ()>,
+    _turn: Turn,
 }
 
 /// What the program said of a transaction that is final.
@@ -51,7 +75,7 @@ impl Acknowledged {
 impl Net {
     /// An empty folder, in which nothing runs.
     pub fn empty() -> Self {
-        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let turn = Turn::wait();
         let folder = tempfile::tempdir().unwrap();
         // With a space, as people have them.
         let dir = folder.path().join("test net");

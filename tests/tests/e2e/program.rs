@@ -3,7 +3,7 @@
 use crate::wait::eventually;
 use serde_json::Value;
 use std::{
-    io::Read,
+    io::{BufRead, BufReader, Read},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread::JoinHandle,
@@ -70,6 +70,20 @@ impl Program {
     /// Runs a command to its end.
     pub fn run(&self, words: &[&str]) -> Ran {
         self.start(words).finish()
+    }
+
+    /// Runs a command, reads a line and no more, as `| head -1` does, and waits for its end. Gives the exit code.
+    pub fn head(&self, words: &[&str]) -> Option<i32> {
+        let mut child = self.command(words).stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        let mut reader = BufReader::new(child.stdout.take().unwrap());
+        reader.read_line(&mut line).unwrap();
+        drop(reader);
+        let status = eventually(&format!("{words:?} ends after {line:?}"), || {
+            let ended = child.try_wait().unwrap();
+            ended.ok_or_else(|| "it still runs".into())
+        });
+        status.code()
     }
 
     /// Runs a command with `--json`, checks the exit code, and gives the one document.

@@ -176,6 +176,19 @@ fn people_get_tables_and_plain_words() {
     assert!(is_two && lines[1].starts_with("help: "), "{failed:?}");
 }
 
+#[test]
+fn what_shows_something_for_ever_ends_when_nobody_reads_it() {
+    let net = Net::empty();
+    net.ok("testnet --detach --validators 1");
+    for line in [
+        "testnet status --watch",
+        "testnet status --watch --json",
+        "testnet logs node0 --follow",
+    ] {
+        assert_eq!(net.program().head(&words(line)), Some(0), "{line}");
+    }
+}
+
 /// Keys for one chain, and a node of another.
 fn wrong_chain(net: &Net) {
     let url = net.node("node0")["http"].as_str().unwrap().to_owned();

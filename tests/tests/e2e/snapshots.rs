@@ -148,10 +148,7 @@ fn nodes_start_from_their_snapshots_after_kill_9() {
     net.ok("testnet --detach");
     let highest = kept.last().unwrap().height;
     net.assert_agreement(highest, 4);
-    for one in &kept {
-        let block = net.ok(&format!("query block {}", one.height));
-        assert_eq!(block["hash"], one.block_hash, "{block}");
-    }
+    net.assert_kept(&kept);
     assert_eq!(snapshot_of(&net, "node2", 20), snapshot);
     kept.extend(commit_to(&net, 31));
     snapshot_of(&net, "node2", 30);

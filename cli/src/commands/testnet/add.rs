@@ -3,12 +3,15 @@
 use crate::{
     api,
     client::Client,
-    commands::{query::validators, tx::approve_by_all},
+    commands::{
+        query::validators,
+        validator::{Change, approve_by_all, wait_until_in_force},
+    },
     context::{Context, client_of},
     failure::{Failure, Result},
     output::Output,
     sender::Options,
-    testnet::{Member, Testnet, create, launch, process::alive, status::Poller, view},
+    testnet::{Member, create, launch, process::alive, status::Poller, view},
 };
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -18,8 +21,6 @@ use std::time::{Duration, Instant};
 
 /// How long the newcomer may take to follow, if nothing else is said.
 const FOLLOW_LIMIT_S: u64 = 600;
-/// How long a change of validators may take to be in force: two blocks.
-const IN_FORCE_LIMIT: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(100);
 const ANSWER_LIMIT: Duration = Duration::from_secs(2);
 
@@ -88,11 +89,13 @@ pub fn run(context: &Context, args: &AddArgs) -> Result {
     let limit = Duration::from_secs(args.timeout);
     follow(context.out, &member, &others, limit)?;
     if args.validator {
-        vote(context, &testnet, &member, &others)?;
+        vote(context, &member, &others)?;
     }
     let status = Poller::new(&testnet)?.poll()?;
     let node = status.nodes.iter().find(|node| node.name == member.name);
-    context.out.result(&node, || view::render(&status));
+    context
+        .out
+        .result(&node, || view::render_for(context.out, &status));
     Ok(())
 }
 
@@ -172,8 +175,8 @@ fn show(bar: &ProgressBar, status: &api::Status, highest: Option<Height>) {
 }
 
 /// Makes the newcomer a validator: approved by those of this testnet, and waited for until it votes.
-fn vote(context: &Context, testnet: &Testnet, member: &Member, others: &[Client]) -> Result {
-    let key = member.dir.key()?.public_key();
+fn vote(context: &Context, member: &Member, others: &[Client]) -> Result {
+    let public_key = member.dir.key()?.public_key();
     let client = others
         .first()
         .ok_or_else(|| crate::testnet::not_running("every other node"))?;
@@ -184,26 +187,7 @@ fn vote(context: &Context, testnet: &Testnet, member: &Member, others: &[Client]
         valid_for: None,
         wait: Some(Duration::from_secs(30)),
     };
-    approve_by_all(context, client, (key, power), options)?;
-    let deadline = Instant::now() + IN_FORCE_LIMIT;
-    while Instant::now() < deadline {
-        if validators(client, None)?
-            .validators
-            .iter()
-            .any(|v| v.public_key == key)
-        {
-            return Ok(());
-        }
-        std::thread::sleep(POLL);
-    }
-    let running = testnet
-        .members()?
-        .iter()
-        .filter(|m| alive(m).is_some())
-        .count();
-    let message = format!(
-        "{} is approved, but does not vote yet; {running} nodes run",
-        member.name
-    );
-    Err(Failure::failed("timeout", message).help("`tintype query validators` shows who votes"))
+    let change = Change { public_key, power };
+    approve_by_all(context, client, change, options)?;
+    wait_until_in_force(client, change)
 }

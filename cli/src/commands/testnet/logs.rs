@@ -56,7 +56,7 @@ pub fn run(context: &Context, args: &LogsArgs) -> Result {
     file.seek(SeekFrom::Start(end)).map_err(failed)?;
     let mut reader = BufReader::new(file);
     let mut line = String::new();
-    loop {
+    while !context.out.reader_is_gone() {
         if reader.read_line(&mut line).map_err(failed)? == 0 {
             std::thread::sleep(Duration::from_millis(100));
         } else if line.ends_with('\n') {
@@ -64,6 +64,7 @@ pub fn run(context: &Context, args: &LogsArgs) -> Result {
             line.clear();
         }
     }
+    Ok(())
 }
 
 fn show(context: &Context, line: &str) {

@@ -23,9 +23,13 @@ pub fn run(context: &Context, args: &StatusArgs) -> Result {
     let testnet = context.testnet()?;
     let mut poller = Poller::new(&testnet)?;
     if args.watch {
-        return view::watch(context.out, &mut poller, "Ctrl-C ends this view", || false);
+        return view::watch(context.out, &mut poller, "Ctrl-C ends this view", || {
+            context.out.reader_is_gone()
+        });
     }
     let status = poller.poll()?;
-    context.out.result(&status, || view::render(&status));
+    context
+        .out
+        .result(&status, || view::render_for(context.out, &status));
     Ok(())
 }

@@ -127,7 +127,9 @@ pub fn run(context: &Context, args: &UpArgs) -> Result {
     let mut poller = Poller::new(&testnet)?;
     let shown = if args.detach {
         first_block(&mut poller, &is_interrupted).map(|status| {
-            context.out.result(&status, || view::render(&status));
+            context
+                .out
+                .result(&status, || view::render_for(context.out, &status));
         })
     } else {
         let footer = "Ctrl-C stops all nodes; other commands work in another terminal";
