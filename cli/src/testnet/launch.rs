@@ -1,9 +1,9 @@
 //! Starting nodes, alone or all together.
 
-use super::{Member, Testnet, lock, process, wiring};
+use super::{Member, Testnet, lock, ports, process, wiring};
 use crate::failure::Result;
 use node::config::RunInfo;
-use std::{path::PathBuf, process::Child};
+use std::{path::PathBuf, process::Child, time::Duration};
 
 /// Nodes that were started by this process.
 #[derive(Debug, Default)]
@@ -19,6 +19,8 @@ impl Children {
     }
 }
 
+/// How long other launchers on this machine may take to have their ports.
+const OTHER_LAUNCHERS_LIMIT: Duration = Duration::from_secs(30);
 /// How often other ports are chosen because another program took them before the nodes could.
 const PORT_CHOICES_MAX: u32 = 5;
 
@@ -58,6 +60,7 @@ fn start_once(
     lifeline: Option<&PathBuf>,
     is_interrupted: &dyn Fn() -> bool,
 ) -> Result<(Children, Vec<RunInfo>)> {
+    let _alone = ports::choose_alone(OTHER_LAUNCHERS_LIMIT);
     for member in members {
         wiring::ensure_free_ports(testnet, member)?;
     }

@@ -1,9 +1,12 @@
 //! Which ports the nodes get: pairs from 26000 on, the even one for peers and the odd one for HTTP.
 
 use crate::failure::{Failure, Result};
+use rustix::fs::{FlockOperation, flock};
 use std::{
     collections::BTreeSet,
+    fs::File,
     net::{Ipv4Addr, TcpListener},
+    time::{Duration, Instant},
 };
 
 /// Where the search begins.
@@ -36,6 +39,28 @@ impl Ports {
 /// Whether nobody listens on this port of the loopback interface.
 pub fn is_free(port: u16) -> bool {
     TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
+}
+
+/// Waits until no other launcher of this user is between choosing ports and having them bound, and holds that off while
+/// the guard lives. Without it, two testnets that start at one moment choose the same ones and both give up. After
+/// `limit` it goes on without: whoever is there may be stuck, and ports that are taken are noticed anyway.
+pub fn choose_alone(limit: Duration) -> Option<File> {
+    let uid = rustix::process::getuid().as_raw();
+    let path = std::env::temp_dir().join(format!("tintype-ports-{uid}.lock"));
+    let file = File::options()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)
+        .ok()?;
+    let deadline = Instant::now() + limit;
+    while flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+        if Instant::now() > deadline {
+            return None;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Some(file)
 }
 
 /// The first `count` free pairs that are not `reserved`.
