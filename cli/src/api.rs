@@ -41,6 +41,9 @@ pub struct Status {
     /// Whether it votes at the next height.
     #[serde(default)]
     pub validator: bool,
+    /// Whether it votes: not one that was wiped and does not know yet what it has signed.
+    #[serde(default)]
+    pub voting: bool,
     /// Whether it follows the chain.
     #[serde(default)]
     pub ready: bool,

@@ -132,8 +132,10 @@ pub struct Status {
     pub public_key: PublicKey,
     /// The chain.
     pub chain: ChainId,
-    /// Whether it votes at the next height.
+    /// Whether it is a validator of the next height.
     pub validator: bool,
+    /// Whether it votes: not one that was wiped and does not know yet what it has signed.
+    pub voting: bool,
     /// The last committed height.
     pub height: Height,
     /// The first block it has, if any.

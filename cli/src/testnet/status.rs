@@ -80,8 +80,10 @@ pub struct NodeStatus {
     pub pid: Option<u32>,
     /// What it does.
     pub state: State,
-    /// Whether it votes.
+    /// Whether it is a validator.
     pub validator: bool,
+    /// Whether it votes: not one that was wiped and does not know yet what it has signed.
+    pub voting: bool,
     /// Whether it follows the chain.
     pub ready: bool,
     /// Where its API is.
@@ -114,6 +116,7 @@ impl NodeStatus {
             pid: None,
             state,
             validator,
+            voting: false,
             ready: false,
             http: None,
             p2p: None,
@@ -131,6 +134,7 @@ impl NodeStatus {
     fn fill(&mut self, status: api::Status) {
         self.state = State::Running;
         self.validator = status.validator;
+        self.voting = status.voting;
         self.ready = status.ready;
         self.peers = status.peers;
         self.height = Some(status.height);

@@ -70,7 +70,11 @@ fn with_alarms(mut text: String, status: &TestnetStatus) -> String {
 }
 
 fn row(node: &NodeStatus, status: &TestnetStatus) -> Vec<String> {
-    let role = if node.validator { "" } else { " (follows)" };
+    let role = match (node.validator, node.voting) {
+        (false, _) => " (follows)",
+        (true, false) if node.state == State::Running && node.alarm.is_none() => " (no vote yet)",
+        (true, _) => "",
+    };
     let state = match &node.sync {
         Some(sync) if node.state == State::Running => {
             let percent = (sync.bytes_done * 100).checked_div(sync.bytes_total);
@@ -121,9 +125,14 @@ fn row_narrow(node: &NodeStatus, status: &TestnetStatus) -> Vec<String> {
         }
         _ => "-",
     };
-    let follows = node.state == State::Running && !node.validator && node.sync.is_none();
+    let quiet = node.state == State::Running && node.sync.is_none() && node.alarm.is_none();
+    let short_role = match (node.validator, node.voting) {
+        (false, _) if quiet => Some("follows"),
+        (true, false) if quiet => Some("no vote"),
+        _ => None,
+    };
     let changed = [
-        (1, follows.then(|| "follows".to_owned())),
+        (1, short_role.map(str::to_owned)),
         (
             2,
             node.http
@@ -210,6 +219,7 @@ mod tests {
         let node = |index: u16, validator| NodeStatus {
             http: Some(format!("http://127.0.0.1:{}", 26_001 + index)),
             peers: 4,
+            voting: validator,
             height: Some(height),
             state_root: Some(root),
             snapshot: Some(SnapshotHead { height, root }),

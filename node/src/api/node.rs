@@ -78,6 +78,7 @@ pub(super) async fn status(
             chain_id: status.chain,
             chain_name: node.genesis().chain_name.clone(),
             validator: status.validator,
+            voting: status.voting,
             ready: status.ready,
             height: status.height,
             block_hash: head.map(|header| header.hash()),

@@ -73,8 +73,10 @@ pub struct Status {
     pub chain_id: ChainId,
     /// The chain's name.
     pub chain_name: String,
-    /// Whether it votes at the next height.
+    /// Whether it is a validator of the next height.
     pub validator: bool,
+    /// Whether it votes: false on a validator that was wiped and does not know yet what it has signed.
+    pub voting: bool,
     /// Whether it follows the chain.
     pub ready: bool,
     /// The last committed height.

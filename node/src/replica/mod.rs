@@ -328,6 +328,12 @@ impl Replica {
         self.mempool.next_nonce(address, account)
     }
 
+    /// Whether it votes at the height under way: a validator that knows what it has signed, and agrees with the chain.
+    pub fn votes(&self) -> bool {
+        let set = self.state.next_validators();
+        !self.diverged && set.get(&self.address).is_some() && self.voting.may_vote(self.height())
+    }
+
     /// Takes one input.
     ///
     /// # Errors

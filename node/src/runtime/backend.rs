@@ -68,6 +68,7 @@ impl Backend for Shared {
             public_key: self.public_key,
             chain: self.chain,
             validator: state.is_some_and(|s| s.next_validators().get(&address).is_some()),
+            voting: self.votes.load(Ordering::Relaxed),
             height: state.map(State::height).unwrap_or_default(),
             earliest_block: self.blocks.first(),
             head: pictures.head.clone(),

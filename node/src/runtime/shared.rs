@@ -57,6 +57,7 @@ pub(super) struct Shared {
     /// The height, for those who wait for a transaction.
     pub(super) height: watch::Sender<Height>,
     pub(super) mempool: AtomicUsize,
+    pub(super) votes: AtomicBool,
     pub(super) ready: AtomicBool,
     pub(super) transactions_total: AtomicU64,
     pub(super) alarms_total: AtomicU64,
@@ -151,6 +152,7 @@ impl Shared {
             events,
             height: watch::Sender::new(state.height()),
             mempool: AtomicUsize::new(0),
+            votes: AtomicBool::new(false),
             ready: AtomicBool::new(false),
             transactions_total: AtomicU64::new(0),
             alarms_total: AtomicU64::new(0),

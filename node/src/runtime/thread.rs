@@ -15,7 +15,10 @@ use ledger::{
 use std::{
     cmp::Reverse,
     collections::{BinaryHeap, HashMap},
-    sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
+    sync::{
+        atomic::Ordering,
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
+    },
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 use tokio::sync::oneshot;
@@ -190,10 +193,9 @@ impl Runner {
             }
         }
         let waiting = self.replica.mempool().len();
-        self.outlet
-            .shared
-            .mempool
-            .store(waiting, std::sync::atomic::Ordering::Relaxed);
+        let shared = &self.outlet.shared;
+        shared.mempool.store(waiting, Ordering::Relaxed);
+        shared.votes.store(self.replica.votes(), Ordering::Relaxed);
         Ok(())
     }
 }

@@ -256,6 +256,7 @@ impl Backend for Fake {
             public_key: self.validator.public_key(),
             chain: self.genesis.chain_id(),
             validator: true,
+            voting: true,
             height: inner.head().height(),
             earliest_block: Some(Height(1)),
             head: head.map(|committed| CertifiedHeader {
