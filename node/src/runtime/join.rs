@@ -34,6 +34,8 @@ use tokio::sync::watch;
 const LISTEN: Duration = Duration::from_millis(2_000);
 /// The same, when a snapshot was asked for.
 const LISTEN_FOR_SNAPSHOT: Duration = Duration::from_millis(5_000);
+/// How long offers are collected after the first: peers are asked as they connect, and answer in milliseconds.
+const OFFER_WINDOW_MS: u64 = 500;
 /// How often it looks what peers have said.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// How often a joiner is told that time passes.
@@ -126,7 +128,7 @@ pub(super) async fn join(
     let driver = Driver::new(Arc::clone(shared), stopping)?;
     let joined = tokio::task::spawn_blocking(move || driver.run()).await;
     shared.set_sync(None);
-    joined.map_err(|_| NodeError::Sync("the joiner has died".into()))?
+    joined.map_err(|_| NodeError::Died("the joiner"))?
 }
 
 /// A joiner, and all that carries out what it wants.
@@ -174,7 +176,7 @@ impl Writer {
         drop(self.chunks);
         match self.thread.join() {
             Ok(written) => Ok(written?),
-            Err(_) => Err(NodeError::Sync("the chunk writer has died".into())),
+            Err(_) => Err(NodeError::Died("the writer of chunks")),
         }
     }
 }
@@ -194,7 +196,10 @@ impl Driver {
         if let Some(target) = &resume {
             tracing::info!(height = %target.height(), "going on with the snapshot that was being fetched");
         }
-        let config = Config::new(shared.chain, trusted, Height(1));
+        let config = Config {
+            offer_window_ms: OFFER_WINDOW_MS,
+            ..Config::new(shared.chain, trusted, Height(1))
+        };
         let (say, inputs) = channel();
         Ok(Self {
             joiner: Joiner::new(config, 0, store.chunk_ids(), resume),
@@ -224,6 +229,11 @@ impl Driver {
                     Input::Tick
                 }
             };
+            if self.writer.thread.is_finished() {
+                // It ends by itself only if the disk failed.
+                self.writer.finish()?;
+                return Err(NodeError::Died("the writer of chunks"));
+            }
             let now_ms = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
             for output in self.joiner.handle(now_ms, input) {
                 match output {
@@ -271,7 +281,7 @@ impl Driver {
                 let _ = self.say.send(Input::Stored { id, bytes });
             }
             Output::Store { id, bytes } => {
-                // The thread ends early only if the disk failed: `finish` then says how.
+                // A thread that has ended is noticed before the next input.
                 let _ = self.writer.chunks.send((id, bytes));
             }
             Output::Target(manifest) => {

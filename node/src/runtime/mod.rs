@@ -53,7 +53,7 @@ use std::{
 use thread::{Ask, Inbox, Runner};
 use tokio::{
     net::TcpListener,
-    sync::{broadcast, watch},
+    sync::{broadcast, oneshot, watch},
 };
 
 /// Why a node does not start, or has stopped.
@@ -106,6 +106,9 @@ pub enum NodeError {
     /// A state could not be fetched.
     #[error("fetching a snapshot: {0}; start the node again, it goes on where it was")]
     Sync(String),
+    /// A part of it panicked: a bug.
+    #[error("{0} has died, its last words are above; this is a bug, please report it")]
+    Died(&'static str),
     /// The machine lacks something a process needs.
     #[error("{what}: {source}")]
     Machine {
@@ -311,26 +314,23 @@ async fn follow(
     let outlet = Outlet::new(Arc::clone(shared), key, incarnation, colour);
     let evidence = EvidenceFolder::new(&dir.evidence());
     let runner = Runner::new(replica, journal, asks, outlet, evidence);
-    let (ended, mut end) = watch::channel(None);
+    let (ended, mut end) = oneshot::channel();
     let thread = std::thread::Builder::new()
         .name("replica".into())
         .spawn(move || {
-            let _ = ended.send(Some(runner.run(effects).map_err(|e| e.to_string())));
+            let _ = ended.send(runner.run(effects));
         })
         .map_err(machine("cannot start the replica's thread"))?;
-    let failure = tokio::select! {
-        _ = stopping.wait_for(|stop| *stop) => None,
-        changed = end.changed() => match changed {
-            Ok(()) => end.borrow().clone().and_then(Result::err),
-            Err(_) => Some("the replica's thread has died".to_owned()),
+    let result = tokio::select! {
+        _ = stopping.wait_for(|stop| *stop) => Ok(()),
+        result = &mut end => match result {
+            Ok(result) => result.map_err(NodeError::from),
+            Err(_) => Err(NodeError::Died("the replica")),
         },
     };
     inbox.send(Ask::Stop);
     let _ = tokio::task::spawn_blocking(move || thread.join()).await;
-    match failure {
-        Some(why) => Err(NodeError::Replica(replica::ConsensusError::Library(why))),
-        None => Ok(()),
-    }
+    result
 }
 
 fn multiaddresses(texts: &[String]) -> Result<Vec<p2p::Multiaddr>, NodeError> {
