@@ -166,6 +166,19 @@ impl CommittedBlock {
         codec::decode_first(payload)
     }
 
+    /// Checks that the transactions and the parent's certificate are those that the header names. Whether they are any
+    /// good is another question.
+    ///
+    /// # Errors
+    /// [`BlockError`].
+    pub fn verify_body(&self) -> Result<(), BlockError> {
+        self.verified_outcomes()?;
+        let header = &self.block.header;
+        let is_first = header.height == Height::GENESIS.next();
+        header.check_names(self.block.parent_certificate.as_ref(), is_first)?;
+        Ok(())
+    }
+
     /// The transactions' ids with their outcomes, once the codes are those that the header's transactions root covers.
     ///
     /// # Errors
@@ -261,6 +274,9 @@ pub enum BlockError {
         /// What they give.
         found: TransactionsRoot,
     },
+    /// Another certificate than the one the header names.
+    #[error(transparent)]
+    Misplaced(#[from] rules::Misplaced),
 }
 
 /// The root over a block's transactions and their outcomes: a Merkle tree as in RFC 6962, whose leaves are

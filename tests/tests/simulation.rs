@@ -91,3 +91,18 @@ fn nobody_is_accused_where_every_key_runs_once() {
     let proofs: Vec<u64> = reports.iter().map(|r| r.equivocations).collect();
     assert!(proofs.iter().all(|n| *n == 0), "{proofs:?}");
 }
+
+#[test]
+fn proposals_with_other_transactions_under_their_name_make_nobody_stop_or_diverge() {
+    let worlds = (0..30).map(|seed| World {
+        forged_percent: 50,
+        crash_every: Some(600),
+        ..World::rough(40_000 + seed)
+    });
+    let reports = all(worlds, 12);
+    let committed: u64 = reports.iter().map(|r| r.transactions).sum();
+    assert!(
+        committed > 200,
+        "only {committed} transactions were committed"
+    );
+}

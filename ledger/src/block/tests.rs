@@ -201,3 +201,22 @@ fn the_parents_certificate_is_the_one_named_and_holds() {
     let expected = CertificateError::NoQuorum { signed, total };
     assert_eq!(two_sign, Err(Misplaced::ParentCertificate(expected)));
 }
+
+#[test]
+fn a_body_is_the_headers_own_or_refused() {
+    let good = committed(3);
+    assert_eq!(good.verify_body(), Ok(()));
+    let mut fewer = good.clone();
+    fewer.block.transactions.pop();
+    fewer.outcomes.pop();
+    assert!(matches!(
+        fewer.verify_body(),
+        Err(BlockError::Outcomes { .. })
+    ));
+    let mut with_certificate = good.clone();
+    with_certificate.block.parent_certificate = Some(certificate(&good.block.header));
+    assert_eq!(
+        with_certificate.verify_body(),
+        Err(BlockError::Misplaced(Misplaced::OtherParentCertificate))
+    );
+}

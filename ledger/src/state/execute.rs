@@ -102,6 +102,21 @@ pub enum InvalidBlock {
     },
 }
 
+/// The header's claim that ties its transactions to it.
+const TRANSACTIONS_ROOT: &str = "transactions root";
+
+impl InvalidBlock {
+    /// Whether the transactions may be others than the header's own. Then the fault says nothing about the header: its
+    /// transactions root, which names them, was not reached or did not hold.
+    pub fn is_of_the_body(&self) -> bool {
+        match self {
+            Self::TooLarge { .. } | Self::Transaction { .. } => true,
+            Self::Height { .. } => false,
+            Self::Mismatch { what, .. } => *what == TRANSACTIONS_ROOT,
+        }
+    }
+}
+
 /// A state in the making: the parent's, with the changes of the transactions so far laid over it.
 pub struct Execution<'a> {
     parent: &'a State,
@@ -275,7 +290,7 @@ impl<'a> Execution<'a> {
                 next.into(),
             ),
             (
-                "transactions root",
+                TRANSACTIONS_ROOT,
                 header.transactions_root.into(),
                 executed.transactions_root().into(),
             ),

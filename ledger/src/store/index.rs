@@ -35,11 +35,15 @@ use std::fs;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// The memory that sled may use for its cache.
 pub const CACHE_BYTES: u64 = 64 << 20;
 /// Up to so many entries are counted at opening, at about half a million a second.
 pub const COUNTED_ENTRIES_MAX: u64 = 1_000_000;
+/// How long a sled that was dropped may take to let go of its file.
+const LET_GO_LIMIT: Duration = Duration::from_secs(2);
+const LET_GO_POLL: Duration = Duration::from_millis(10);
 /// The version of what the entries look like. Another one is rebuilt.
 const FORMAT_VERSION: u32 = 2;
 
@@ -177,10 +181,7 @@ impl Index {
     fn try_open(dir: &Path) -> Result<(Self, IndexState)> {
         disk::create_dir(dir)?;
         guarded(dir, || {
-            let db = sled::Config::new()
-                .path(dir)
-                .cache_capacity(CACHE_BYTES)
-                .open()?;
+            let db = open_sled(dir)?;
             let meta = db.open_tree(META)?;
             let blocks = db.open_tree(BLOCKS)?;
             let transactions = db.open_tree(TRANSACTIONS)?;
@@ -429,6 +430,24 @@ fn guarded<T>(path: &Path, call: impl FnOnce() -> sled::Result<T>) -> Result<T> 
                 "sled panicked: {}",
                 what.unwrap_or("no reason given")
             )))
+        }
+    }
+}
+
+/// Opens the database, and waits a little while it is in use: a sled that was dropped lets go of its file only when its
+/// threads have ended.
+pub(super) fn open_sled(dir: &Path) -> sled::Result<sled::Db> {
+    let deadline = Instant::now() + LET_GO_LIMIT;
+    loop {
+        let opened = sled::Config::new()
+            .path(dir)
+            .cache_capacity(CACHE_BYTES)
+            .open();
+        match opened {
+            Err(sled::Error::Io(error)) if in_use(&error) && Instant::now() < deadline => {
+                std::thread::sleep(LET_GO_POLL);
+            }
+            opened => return opened,
         }
     }
 }

@@ -292,7 +292,7 @@ impl Log {
 
     /// The height that [`Log::append`] takes next; none if a first block of any height would do.
     pub fn next(&self) -> Option<Height> {
-        self.reader.segments().next().map(Height)
+        self.reader.next_height()
     }
 
     /// See [`LogReader::read`].

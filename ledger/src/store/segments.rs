@@ -198,6 +198,11 @@ impl LogReader {
         self.segments().last().map(Height)
     }
 
+    /// The height that comes next; none if a first block of any height would do.
+    pub fn next_height(&self) -> Option<Height> {
+        self.segments().next().map(Height)
+    }
+
     /// The block at `height`, if it is held. Damage is an error with its place.
     pub fn read(&self, height: Height) -> Result<Option<BlockRecord>> {
         let Some(found) = self.find(height.0)? else {

@@ -68,6 +68,8 @@ pub struct Wal {
     options: WalOptions,
     /// The highest height ever promised.
     floor: Option<Height>,
+    /// See [`Wal::unknown`].
+    unknown: Option<Height>,
     /// Where the first entry of each new highest height lies: all entries at or above it lie there or later.
     starts: VecDeque<Start>,
     /// The size from which the next rewrite happens.
@@ -112,13 +114,17 @@ impl Wal {
         // A name seen after a crash need not be durable.
         disk::fsync_dir(dir)?;
         let mut floor = None;
+        let mut unknown = None;
         let mut starts = VecDeque::new();
         let mut entries = Vec::new();
         let (file, cut) = RecordFile::open(&path, FileKind::Wal, |record| {
             let damaged = |what| StoreError::damaged(&path, record.offset, record.number, what);
             match (record.kind, record.number, record.payload) {
                 (RecordKind::WalHead, 0, [NEVER_SIGNED]) => {}
-                (RecordKind::WalHead, 0, [PROMISED]) => floor = Some(Height(record.height)),
+                (RecordKind::WalHead, 0, [PROMISED]) => {
+                    unknown = Some(Height(record.height));
+                    floor = unknown;
+                }
                 (RecordKind::Promise, 1.., payload) => {
                     let height = Height(record.height);
                     note_start(&mut starts, height, record.offset);
@@ -144,6 +150,7 @@ impl Wal {
             dir: dir.to_owned(),
             options,
             floor,
+            unknown,
             starts,
             rewrite_at: options.bytes_max,
             latch: Latch::default(),
@@ -188,6 +195,12 @@ impl Wal {
         self.floor
     }
 
+    /// The highest height at which something may have been promised that is not written here: it was before the folder
+    /// was wiped, or has been left out since. None if there is no such height.
+    pub fn unknown(&self) -> Option<Height> {
+        self.unknown
+    }
+
     /// The file's length in bytes.
     pub fn bytes(&self) -> u64 {
         self.file.len()
@@ -201,7 +214,10 @@ impl Wal {
 
     fn rewrite(&mut self, height: Height) -> Result<()> {
         let path = self.dir.join(NAME);
-        let mut file = prepare(&path, self.floor)?;
+        // What is left out was promised below `height`, and not above the floor.
+        let left_out = self.floor.min(height.previous());
+        let unknown = self.unknown.max(left_out);
+        let mut file = prepare(&path, unknown)?;
         let mut starts = VecDeque::new();
         let end = self.file.len();
         let mut offset = self.starts.front().map_or(end, |start| start.offset);
@@ -214,6 +230,7 @@ impl Wal {
             offset += header.record_bytes();
         }
         self.file = file.publish(&path)?;
+        self.unknown = unknown;
         self.starts = starts;
         // When what is needed is itself that large, rewriting at each call would be quadratic.
         self.rewrite_at = self

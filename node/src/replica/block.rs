@@ -1,4 +1,8 @@
 //! Blocks of the height under way: making one, putting others' together, executing and judging them.
+//!
+//! A block's hash is its header's. Which transactions belong to it the header proves only once they are executed, by the
+//! transactions root; the ids beside a proposal are anybody's word. So a body that does not fit says nothing about
+//! the block: it is dropped, and another copy is welcome. Only a body that fits makes a block invalid.
 
 use super::{
     ConsensusError, Effect, Journal, Now, Replica, Timer, Verdict, context,
@@ -8,7 +12,10 @@ use crate::event::Alarm;
 use arc_malachitebft_core_consensus as library;
 use arc_malachitebft_core_types as core;
 use ledger::{
-    block::{Block, Header, rules::Place},
+    block::{
+        Block, Header,
+        rules::{Misplaced, Place},
+    },
     codec,
     genesis::PROTOCOL_VERSION,
     hash::{Address, BlockHash, CertificateHash, StateRoot, TxId},
@@ -34,7 +41,8 @@ const AHEAD_MS_MAX: u64 = 10_000;
 #[derive(Debug, Default)]
 pub(super) struct Candidates {
     whole: BTreeMap<BlockHash, Whole>,
-    incomplete: BTreeMap<BlockHash, Incomplete>,
+    /// By block and by who passed it on: a false copy does not keep the true one out.
+    incomplete: BTreeMap<(BlockHash, PublicKey), Incomplete>,
     /// What this node has proposed, by round: one value for a height and round, always.
     own: BTreeMap<Round, BlockHash>,
 }
@@ -42,16 +50,31 @@ pub(super) struct Candidates {
 #[derive(Debug)]
 struct Whole {
     block: Arc<Block>,
-    judgement: Option<Result<Executed, String>>,
+    judgement: Option<Result<Executed, Misfit>>,
     /// Where it was proposed, until it is judged.
     proposal: Option<SignedProposal>,
+}
+
+/// Why what came as a block is none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Misfit {
+    /// The header lies: the block is invalid, whatever comes with it.
+    Block(String),
+    /// The transactions or the certificate beside the header are not its own.
+    Body(String),
+}
+
+impl Misfit {
+    fn reason(&self) -> &str {
+        let (Self::Block(reason) | Self::Body(reason)) = self;
+        reason
+    }
 }
 
 #[derive(Debug)]
 struct Incomplete {
     compact: CompactBlock,
     proposal: SignedProposal,
-    from: PublicKey,
     have: HashMap<TxId, VerifiedTransaction>,
 }
 
@@ -102,6 +125,18 @@ impl Candidates {
         self.whole.entry(hash).or_insert(whole);
         hash
     }
+
+    /// Forgets a block whose body is not its own.
+    fn drop_wrong_body(&mut self, hash: &BlockHash) -> bool {
+        let wrong = matches!(
+            self.whole.get(hash).and_then(|w| w.judgement.as_ref()),
+            Some(Err(Misfit::Body(_)))
+        );
+        if wrong {
+            self.whole.remove(hash);
+        }
+        wrong
+    }
 }
 
 impl Replica {
@@ -113,6 +148,7 @@ impl Replica {
                     let block = block.as_ref().clone().from_own_log();
                     let hash = self.candidates.put(block, None);
                     self.execute(&hash);
+                    self.candidates.drop_wrong_body(&hash);
                 }
                 WalRecord::Judged {
                     round,
@@ -222,7 +258,7 @@ impl Replica {
     ) -> Result<(), ConsensusError> {
         let hash = proposal.proposal.block;
         if self.candidates.whole.contains_key(&hash)
-            || self.candidates.incomplete.contains_key(&hash)
+            || self.candidates.incomplete.contains_key(&(hash, from))
             || self.candidates.count() >= CANDIDATES_MAX
         {
             return Ok(());
@@ -235,13 +271,12 @@ impl Replica {
         let incomplete = Incomplete {
             compact,
             proposal,
-            from,
             have,
         };
         let missing = incomplete.missing();
-        self.candidates.incomplete.insert(hash, incomplete);
+        self.candidates.incomplete.insert((hash, from), incomplete);
         if missing.is_empty() {
-            return self.complete(hash, now, journal);
+            return self.complete(hash, from, now, journal);
         }
         self.emit(Effect::FetchBodies {
             from,
@@ -253,18 +288,28 @@ impl Replica {
     }
 
     pub(super) fn refetch(&mut self, block: BlockHash) {
-        if let Some(incomplete) = self.candidates.incomplete.get(&block) {
-            let (from, missing) = (incomplete.from, incomplete.missing());
+        let copies = self
+            .candidates
+            .incomplete
+            .iter()
+            .filter(|((hash, _), _)| *hash == block);
+        let missing: Vec<(PublicKey, Vec<TxId>)> = copies
+            .map(|((_, from), incomplete)| (*from, incomplete.missing()))
+            .collect();
+        if missing.is_empty() {
+            return;
+        }
+        for (from, missing) in missing {
             self.emit(Effect::FetchBodies {
                 from,
                 block,
                 missing,
             });
-            self.emit(Effect::SetTimer(Timer::Refetch(block), REFETCH_AFTER));
         }
+        self.emit(Effect::SetTimer(Timer::Refetch(block), REFETCH_AFTER));
     }
 
-    /// Bodies that were asked for. One that is of no use is its sender's fault and changes nothing here.
+    /// Bodies that were asked for. One that is of no use changes nothing here.
     pub(super) fn bodies(
         &mut self,
         block: BlockHash,
@@ -272,24 +317,33 @@ impl Replica {
         now: Now,
         journal: &mut dyn Journal,
     ) -> Result<(), ConsensusError> {
-        let Some(incomplete) = self.candidates.incomplete.get_mut(&block) else {
-            return Ok(());
-        };
-        let wanted: std::collections::HashSet<TxId> = incomplete.missing().into_iter().collect();
-        let useful = transactions
-            .into_iter()
-            .filter(|t| wanted.contains(&t.id()));
-        incomplete.have.extend(useful.map(|t| (t.id(), t)));
-        if incomplete.missing().is_empty() {
-            self.complete(block, now, journal)?;
+        let bodies: HashMap<TxId, VerifiedTransaction> =
+            transactions.into_iter().map(|t| (t.id(), t)).collect();
+        let mut complete = Vec::new();
+        for ((hash, from), incomplete) in &mut self.candidates.incomplete {
+            if *hash != block {
+                continue;
+            }
+            for id in incomplete.missing() {
+                if let Some(transaction) = bodies.get(&id) {
+                    incomplete.have.insert(id, transaction.clone());
+                }
+            }
+            if incomplete.missing().is_empty() {
+                complete.push(*from);
+            }
+        }
+        for from in complete {
+            self.complete(block, from, now, journal)?;
         }
         Ok(())
     }
 
-    /// Puts a block together whose bodies are all here, keeps it, and judges it.
+    /// Puts a block together whose bodies are all here, and keeps and judges it, if they are its own.
     fn complete(
         &mut self,
         hash: BlockHash,
+        from: PublicKey,
         now: Now,
         journal: &mut dyn Journal,
     ) -> Result<(), ConsensusError> {
@@ -298,10 +352,13 @@ impl Replica {
             proposal,
             mut have,
             ..
-        }) = self.candidates.incomplete.remove(&hash)
+        }) = self.candidates.incomplete.remove(&(hash, from))
         else {
             return Ok(());
         };
+        if self.candidates.whole.contains_key(&hash) {
+            return Ok(());
+        }
         let transactions = compact
             .transactions
             .iter()
@@ -320,6 +377,11 @@ impl Replica {
             },
             Some(proposal),
         );
+        self.execute(&hash);
+        if self.candidates.drop_wrong_body(&hash) {
+            return Ok(());
+        }
+        self.candidates.incomplete.retain(|(h, _), _| *h != hash);
         self.keep(&hash, journal)?;
         self.judge_when_timely(hash, now, journal)
     }
@@ -365,12 +427,17 @@ impl Replica {
         proposer: Address,
         journal: &mut dyn Journal,
     ) -> Result<(), ConsensusError> {
-        if self.candidates.block(&hash).is_none() {
-            let Some(block) = self.catch_up.block(self.height(), &hash) else {
-                return Ok(());
-            };
+        // What came with the certificate was held against the header: it takes the place of what anybody proposed.
+        if !self.execute(&hash)
+            && let Some(block) = self.catch_up.block(self.height(), &hash)
+        {
+            self.candidates.whole.remove(&hash);
             self.candidates.put(Block::clone(&block), None);
+            self.execute(&hash);
             self.keep(&hash, journal)?;
+        }
+        if self.candidates.block(&hash).is_none() {
+            return Ok(());
         }
         let valid = self.execute(&hash);
         if !valid {
@@ -393,7 +460,7 @@ impl Replica {
             return;
         };
         let reason = match &whole.judgement {
-            Some(Err(reason)) => reason.clone(),
+            Some(Err(misfit)) => misfit.reason().to_owned(),
             _ => String::new(),
         };
         let alarm = Alarm::Diverged {
@@ -437,7 +504,7 @@ impl Replica {
     }
 
     /// Validity is a function of the parent state and the block, and of nothing else.
-    fn judge(&self, block: &Block) -> Result<Executed, String> {
+    fn judge(&self, block: &Block) -> Result<Executed, Misfit> {
         let place = Place {
             chain: &self.config.chain,
             parent: self.head.as_ref().map(|(header, _)| header),
@@ -446,7 +513,16 @@ impl Replica {
         };
         place
             .check(&block.header, block.parent_certificate.as_ref())
-            .map_err(|e| e.to_string())?;
-        Execution::run(&self.state, block).map_err(|e| e.to_string())
+            .map_err(|e| match e {
+                Misplaced::OtherParentCertificate => Misfit::Body(e.to_string()),
+                _ => Misfit::Block(e.to_string()),
+            })?;
+        Execution::run(&self.state, block).map_err(|e| {
+            if e.is_of_the_body() {
+                Misfit::Body(e.to_string())
+            } else {
+                Misfit::Block(e.to_string())
+            }
+        })
     }
 }

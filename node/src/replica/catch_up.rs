@@ -37,10 +37,25 @@ impl CatchUp {
         let Some(committed) = under_way.previous() else {
             return;
         };
-        if self.heights.len() < PEERS_MAX || self.heights.contains_key(&peer) {
-            let known = self.heights.entry(peer).or_default();
-            *known = (*known).max(committed);
+        if self.heights.len() >= PEERS_MAX && !self.heights.contains_key(&peer) {
+            // Whoever shows least makes room: nobody is crowded out by peers that have nothing to give.
+            let least = self.heights.iter().min_by_key(|(_, height)| **height);
+            match least.map(|(peer, height)| (*peer, *height)) {
+                Some((least, height)) if height < committed => self.heights.remove(&least),
+                _ => return,
+            };
         }
+        let known = self.heights.entry(peer).or_default();
+        *known = (*known).max(committed);
+    }
+
+    /// The first height from `height` on that is not here.
+    fn first_missing(&self, height: Height) -> Height {
+        let mut missing = height;
+        while self.queue.contains_key(&missing) {
+            missing = missing.next();
+        }
+        missing
     }
 
     pub(super) fn forget(&mut self, peer: &PublicKey) {
@@ -82,7 +97,9 @@ impl CatchUp {
 impl Replica {
     pub(super) fn peer_head(&mut self, peer: PublicKey, height: Height, block: BlockHash) {
         self.catch_up.hint(peer, height.next());
-        self.voting.claim(peer, height, block);
+        if self.state.next_validators().get(&peer.address()).is_some() {
+            self.voting.claim(peer, height, block);
+        }
         // One block behind is usual: votes are on their way. Two are not.
         if height > self.height() {
             self.look_ahead(false);
@@ -95,11 +112,7 @@ impl Replica {
             return;
         }
         let height = self.height();
-        let wanted = self
-            .catch_up
-            .queue
-            .last_key_value()
-            .map_or(height, |(h, _)| h.next());
+        let wanted = self.catch_up.first_missing(height);
         if patience_over {
             self.emit(Effect::SetTimer(Timer::CatchUp(height), PATIENCE));
         } else if self.catch_up.asked.is_some() {
@@ -138,7 +151,8 @@ impl Replica {
                 self.emit(Effect::Fault { peer, what });
                 break;
             }
-            if height >= self.height() && self.catch_up.queue.len() < QUEUE_MAX {
+            let first = self.height();
+            if (first..first.after(QUEUE_MAX as u64)).contains(&height) {
                 self.catch_up
                     .queue
                     .entry(height)

@@ -45,6 +45,16 @@ impl Voting {
         Self::Learning(Learning::default())
     }
 
+    /// Of a node that starts with the write-ahead log it has: `next` is the height it would vote at, `promised` the highest
+    /// at which it may have promised anything, and `unknown` the highest at which it may have and the log does not say
+    /// what.
+    pub fn resume(next: Height, promised: Option<Height>, unknown: Option<Height>) -> Self {
+        match promised.max(unknown) {
+            Some(highest) if highest > next || unknown >= Some(next) => Self::From(highest.next()),
+            _ => Self::Always,
+        }
+    }
+
     /// The replica starts with the state of `base`.
     pub(super) fn begin(&mut self, base: Height) {
         if let Self::Learning(learning) = self {
@@ -60,7 +70,7 @@ impl Voting {
         }
     }
 
-    /// A peer says how far it is. Its first word counts: it can show no less later.
+    /// A validator says how far it is. Its first word counts: it can show no less later.
     pub(super) fn claim(&mut self, peer: PublicKey, height: Height, block: BlockHash) {
         if let Self::Learning(Learning { claims, .. }) = self
             && claims.len() < CLAIMS_MAX
@@ -140,6 +150,42 @@ mod tests {
             voting.committed(Height(height), BlockHash([7; 32]));
         }
         voting.learn(Height(own), &four(), &key(0).address())
+    }
+
+    /// From when on a node votes whose next height is 10: none for at once.
+    fn resumed(promised: Option<u64>, unknown: Option<u64>) -> Option<u64> {
+        match Voting::resume(Height(10), promised.map(Height), unknown.map(Height)) {
+            Voting::Always => None,
+            Voting::From(height) => Some(height.0),
+            Voting::Learning(_) => panic!("it was not wiped"),
+        }
+    }
+
+    #[test]
+    fn a_node_whose_promises_are_all_known_votes_at_once() {
+        assert_eq!(resumed(None, None), None, "it has never signed");
+        assert_eq!(resumed(Some(9), Some(9)), None, "decided since");
+        assert_eq!(resumed(Some(10), None), None, "under way when it stopped");
+        assert_eq!(resumed(Some(10), Some(8)), None);
+    }
+
+    #[test]
+    fn one_that_may_have_promised_more_than_it_knows_waits_until_above() {
+        assert_eq!(
+            resumed(Some(10), Some(10)),
+            Some(11),
+            "it listened there, and may have voted before"
+        );
+        assert_eq!(
+            resumed(None, Some(12)),
+            Some(13),
+            "told so by its peers, and started again"
+        );
+        assert_eq!(
+            resumed(Some(25), None),
+            Some(26),
+            "its ledger has lost blocks"
+        );
     }
 
     #[test]

@@ -82,7 +82,13 @@ impl Attestations {
             root: theirs,
         } = claim;
         if self.words.len() >= NODES_MAX && !self.words.contains_key(&node) {
-            return None;
+            // Of so many some have ceased to be validators: the one whose last word is oldest.
+            let last =
+                |words: &BTreeMap<Height, StateRoot>| words.last_key_value().map(|(h, _)| *h);
+            let oldest = self.words.iter().min_by_key(|(_, words)| last(words));
+            let oldest = oldest.map(|(node, _)| *node)?;
+            self.words.remove(&oldest);
+            self.differing.remove(&oldest);
         }
         let words = self.words.entry(node).or_default();
         if words.get(&height) == Some(&theirs) {

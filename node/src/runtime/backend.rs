@@ -246,24 +246,27 @@ impl Backend for Shared {
                     pictures.dropped.remove(&transaction.id());
                 }
             }
+            let forget = |which: &dyn Fn(usize) -> bool| {
+                let mut pictures = self.pictures();
+                for (i, transaction) in good.iter().enumerate() {
+                    if which(i) {
+                        pictures.pending.remove(&transaction.id());
+                    }
+                }
+            };
             let (answer, taken) = tokio::sync::oneshot::channel();
             if !self.inbox.send(Ask::Submit {
                 transactions: good.clone(),
                 answer,
             }) {
+                forget(&|_| true);
                 return vec![not_ready("it is stopping, or overloaded"); count];
             }
             let Ok(results) = taken.await else {
+                forget(&|_| true);
                 return vec![not_ready("it is stopping"); count];
             };
-            {
-                let mut pictures = self.pictures();
-                for (transaction, result) in good.iter().zip(&results) {
-                    if result.is_err() {
-                        pictures.pending.remove(&transaction.id());
-                    }
-                }
-            }
+            forget(&|i| results.get(i).is_some_and(Result::is_err));
             let mut results = results.into_iter();
             let merge = |c: Result<VerifiedTransaction, _>| match c {
                 Ok(_) => results

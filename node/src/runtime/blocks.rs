@@ -277,7 +277,10 @@ fn continues(
 /// Whether the log has the block that the index ends with, or begins after it, as after a fast sync.
 fn belongs(disk: &Index, up_to: Height, log: &LogReader) -> Result<bool, NodeError> {
     let Some(record) = log.read(up_to)? else {
-        return Ok(log.first().is_some_and(|first| first > up_to));
+        return Ok(log
+            .first()
+            .or(log.next_height())
+            .is_some_and(|first| first > up_to));
     };
     Ok(disk.block_height(&record.block_hash)? == Some(up_to))
 }

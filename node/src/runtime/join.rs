@@ -63,6 +63,8 @@ struct Heard {
     offering: usize,
     /// Peers that the configuration names.
     configured: usize,
+    /// Whether this node is the only validator: nobody can be ahead of it.
+    alone: bool,
     waited: Duration,
 }
 
@@ -71,12 +73,16 @@ fn plan(mode: SyncMode, heard: Heard) -> Plan {
         peers,
         offering,
         configured,
+        alone,
         waited,
     } = heard;
     match mode {
         SyncMode::Blocks => Plan::Blocks("this node is configured to execute every block"),
         _ if offering > 0 => Plan::Snapshot,
-        SyncMode::Auto if peers >= configured => Plan::Blocks("no peer has a snapshot"),
+        SyncMode::Auto if alone => Plan::Blocks("this node is the only validator"),
+        SyncMode::Auto if configured > 0 && peers >= configured => {
+            Plan::Blocks("no peer has a snapshot")
+        }
         SyncMode::Auto if waited >= LISTEN => Plan::Blocks("no peer has offered a snapshot"),
         SyncMode::Snapshot if waited >= LISTEN_FOR_SNAPSHOT => {
             Plan::Blocks("a snapshot was asked for, and no peer offers one")
@@ -109,12 +115,14 @@ pub(super) async fn join(
             peers,
             offering,
             configured,
+            alone: matches!(shared.genesis.validators.as_slice(), [one] if one.public_key == shared.public_key),
             waited: begun.elapsed(),
         };
         match plan(mode, heard) {
             Plan::Snapshot => break,
             Plan::Blocks(why) => {
                 tracing::info!(why, "starting from the genesis, block by block");
+                shared.snapshots.store().clear_sync_target()?;
                 return Ok(None);
             }
             Plan::Wait => {}
@@ -222,6 +230,13 @@ impl Driver {
             }
             let due = TICK_EVERY.saturating_sub(ticked.elapsed());
             let input = match self.inputs.recv_timeout(due) {
+                // However much there is to hear, time passes.
+                Ok(input) if due.is_zero() => {
+                    let _ = self.say.send(input);
+                    ticked = Instant::now();
+                    self.tell_offers();
+                    Input::Tick
+                }
                 Ok(input) => input,
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
                     ticked = Instant::now();
@@ -338,6 +353,7 @@ impl Driver {
         let chunk_bytes_max = state.parameters().chunk_bytes_max;
         if manifest.chunk_bytes_max() == chunk_bytes_max {
             store.put_manifest(manifest)?;
+            snapshots.note_written(manifest, fetched_bytes);
         } else {
             // The same state under another cut than the chain's: true, and of no use to others.
             let validators = manifest.validators().clone();
@@ -349,7 +365,6 @@ impl Driver {
                 chunk_bytes_max,
             )?;
         }
-        snapshots.note_written(manifest, fetched_bytes);
         tracing::info!(height = %manifest.height(), root = %manifest.root(), fetched_bytes, "the snapshot is here, verified");
         Ok(Joined {
             state,
@@ -405,6 +420,7 @@ mod tests {
             peers,
             offering,
             configured: 3,
+            alone: false,
             waited: Duration::from_millis(waited_ms),
         }
     }
@@ -431,6 +447,20 @@ mod tests {
             plan(SyncMode::Auto, heard(0, 0, 2_000)),
             Plan::Blocks(_)
         ));
+    }
+
+    #[test]
+    fn a_node_that_others_dial_listens_first_and_one_that_is_alone_does_not() {
+        let dialled = Heard {
+            configured: 0,
+            ..heard(0, 0, 100)
+        };
+        assert_eq!(plan(SyncMode::Auto, dialled), Plan::Wait);
+        let alone = Heard {
+            alone: true,
+            ..dialled
+        };
+        assert!(matches!(plan(SyncMode::Auto, alone), Plan::Blocks(_)));
     }
 
     #[test]

@@ -47,7 +47,11 @@ use reaper::Reaper;
 use shared::{Beginning, EVENTS_KEPT, Shared};
 use snapshots::Snapshots;
 use std::{
-    sync::{Arc, mpsc::Receiver},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc::Receiver,
+    },
     time::Duration,
 };
 use thread::{Ask, Inbox, Runner};
@@ -313,7 +317,8 @@ async fn follow(
     let (replica, effects) = Replica::start(replica_config, start, thread::now(), &mut journal)?;
     let outlet = Outlet::new(Arc::clone(shared), key, incarnation, colour);
     let evidence = EvidenceFolder::new(&dir.evidence());
-    let runner = Runner::new(replica, journal, asks, outlet, evidence);
+    let stop = Arc::new(AtomicBool::new(false));
+    let runner = Runner::new(replica, journal, asks, outlet, evidence, Arc::clone(&stop));
     let (ended, mut end) = oneshot::channel();
     let thread = std::thread::Builder::new()
         .name("replica".into())
@@ -328,7 +333,8 @@ async fn follow(
             Err(_) => Err(NodeError::Died("the replica")),
         },
     };
-    inbox.send(Ask::Stop);
+    stop.store(true, Ordering::Release);
+    inbox.send(Ask::Wake);
     let _ = tokio::task::spawn_blocking(move || thread.join()).await;
     result
 }

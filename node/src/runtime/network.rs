@@ -16,7 +16,7 @@ use ledger::{
     untrusted::Untrusted,
 };
 use p2p::{Channel, Event, Gossip, Peer, Reply, Request, Response, Verdict};
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use tokio::sync::{Semaphore, mpsc};
 
 /// Envelopes whose signatures are checked at once: as many as cores would be idle otherwise, and one in line.
@@ -43,8 +43,11 @@ pub(super) async fn serve(shared: Arc<Shared>, mut events: mpsc::Receiver<Event>
                 None => return,
             },
             _ = heads.tick() => {
-                for info in shared.network.peers() {
-                    tokio::spawn(ask_head(Arc::clone(&shared), info.peer));
+                let connected: BTreeSet<Peer> =
+                    shared.network.peers().into_iter().map(|info| info.peer).collect();
+                shared.keep_heads_of(&connected);
+                for peer in connected {
+                    tokio::spawn(ask_head(Arc::clone(&shared), peer));
                 }
             }
         }
@@ -110,14 +113,14 @@ fn consensus(shared: &Shared, gossip: &Gossip) {
     }
 }
 
-/// What a node says of its root. Validators' words and those of direct peers count; a stranger's keys cost nothing.
+/// What a node says of its root. Only validators' words count: keys cost a stranger nothing.
 fn attestation(shared: &Shared, gossip: &Gossip) {
     let verdict = |verdict| shared.network.verdict(gossip.id, gossip.from, verdict);
     let Ok(Attestation { claim, node, .. }) = Attestation::decode(&gossip.data, &shared.chain)
     else {
         return verdict(Verdict::Reject);
     };
-    if node != gossip.from.public_key() && !shared.is_validator(&node) {
+    if !shared.is_validator(&node) {
         return verdict(Verdict::Ignore);
     }
     verdict(Verdict::Accept);
@@ -181,7 +184,14 @@ async fn ask_head(shared: Arc<Shared>, peer: Peer) {
 
 async fn answer(shared: &Arc<Shared>, request: Request, reply: Reply) {
     match request {
-        Request::Status => reply.send(Response::Status(Box::new(shared.peer_status()))),
+        Request::Status => {
+            // The list of snapshots may be busy with the disk.
+            let shared = Arc::clone(shared);
+            let status = tokio::task::spawn_blocking(move || shared.peer_status()).await;
+            if let Ok(status) = status {
+                reply.send(Response::Status(Box::new(status)));
+            }
+        }
         Request::Blocks { from, max } => {
             let shared = Arc::clone(shared);
             let read = tokio::task::spawn_blocking(move || blocks(&shared, from, max));
@@ -192,7 +202,10 @@ async fn answer(shared: &Arc<Shared>, request: Request, reply: Reply) {
             }
         }
         Request::Bodies { ids } => {
-            let mut found = ask_bodies(&shared.inbox, ids.clone()).await;
+            let mut found = match shared.follows() {
+                true => ask_bodies(&shared.inbox, ids.clone()).await,
+                false => Vec::new(),
+            };
             if found.len() < ids.len() {
                 found.extend(shared.recent_bodies(&ids));
             }
@@ -204,11 +217,15 @@ async fn answer(shared: &Arc<Shared>, request: Request, reply: Reply) {
             reply.send(Response::Bodies(bodies));
         }
         Request::Root { height } => {
-            let root = crate::handle::Backend::root(shared.as_ref(), height).ok();
+            let shared = Arc::clone(shared);
+            let read = move || crate::handle::Backend::root(shared.as_ref(), height).ok();
+            let root = tokio::task::spawn_blocking(read).await.unwrap_or_default();
             reply.send(Response::Root(root));
         }
         Request::Manifest { id } => {
-            let manifest = shared.snapshots.manifest_for_peer(ManifestId(id));
+            let snapshots = Arc::clone(&shared.snapshots);
+            let read = move || snapshots.manifest_for_peer(ManifestId(id));
+            let manifest = tokio::task::spawn_blocking(read).await.unwrap_or_default();
             reply.send(Response::Manifest(manifest.map(Into::into)));
         }
         Request::Chunk { id } => {

@@ -269,9 +269,15 @@ async fn blocks_of(shared: &Shared, peer: Peer, from: Height) -> Vec<(Arc<Block>
         return vec![];
     };
     let chain = shared.chain;
+    let network = shared.network.clone();
     let verify = move || {
         let verify = |payload: &p2p::Payload| {
             let committed = CommittedBlock::decode(&payload.0).ok()?.unverified();
+            // A certificate says nothing of what came beside the header: the header does.
+            if committed.verify_body().is_err() {
+                network.penalize(peer, Fault::WrongContent);
+                return None;
+            }
             // The outcomes are this node's own once it has executed the block.
             let CommittedBlock {
                 block, certificate, ..

@@ -47,7 +47,7 @@ pub(super) fn promises(dir: &Path, decided: Height) -> Result<Promises, NodeErro
             height: next,
             why: format!("the write-ahead log: {e}"),
         })?;
-    let voting = voting(next, opened.wal.floor(), !records.is_empty());
+    let voting = Voting::resume(next, opened.wal.floor(), opened.wal.unknown());
     if let Voting::From(height) = &voting {
         tracing::warn!(
             %height,
@@ -71,7 +71,8 @@ pub(super) fn after_join(before: Voting, floor: Option<Height>, decided: Height)
     match before {
         // A wiped node's floor is not known: it learns it from its peers.
         Voting::Learning(_) => before,
-        Voting::Always | Voting::From(_) => voting(decided.next(), floor, false),
+        // What it knows of its promises is not gone through: it counts as unknown.
+        Voting::Always | Voting::From(_) => Voting::resume(decided.next(), floor, floor),
     }
 }
 
@@ -83,49 +84,4 @@ pub(super) fn after_join(before: Voting, floor: Option<Height>, decided: Height)
 pub fn vote_from(dir: &NodeDir, height: Height) -> Result<(), StoreError> {
     tracing::warn!(%height, "the operator says that this node has signed nothing from this height on; if it has, it signs twice");
     Wal::create_promised(&dir.wal(), height.previous().unwrap_or_default())
-}
-
-/// `floor` is the highest height at which anything may have been promised; `known` says that what was promised at the
-/// `next` height is all there.
-fn voting(next: Height, floor: Option<Height>, known: bool) -> Voting {
-    match floor {
-        Some(floor) if floor > next || (floor == next && !known) => Voting::From(floor.next()),
-        _ => Voting::Always,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// From when on a node votes whose next height is 10: none for at once.
-    fn from(floor: Option<u64>, known: bool) -> Option<u64> {
-        match voting(Height(10), floor.map(Height), known) {
-            Voting::Always => None,
-            Voting::From(height) => Some(height.0),
-            Voting::Learning(_) => panic!("it was not wiped"),
-        }
-    }
-
-    #[test]
-    fn a_node_whose_promises_are_all_known_votes_at_once() {
-        assert_eq!(from(None, false), None, "it has never signed");
-        assert_eq!(from(Some(9), false), None, "decided since");
-        assert_eq!(from(Some(10), true), None, "under way when it stopped");
-    }
-
-    #[test]
-    fn one_that_may_have_promised_more_than_it_knows_waits_until_above() {
-        assert_eq!(
-            from(Some(10), false),
-            Some(11),
-            "told so by its peers, and started again"
-        );
-        assert_eq!(
-            from(Some(25), false),
-            Some(26),
-            "its ledger has lost blocks"
-        );
-        assert_eq!(from(Some(25), true), Some(26));
-    }
 }

@@ -60,15 +60,25 @@ pub fn recover(dir: NodeDir) -> Result<Recovered, NodeError> {
     let lock = DirLock::acquire(dir.path())?;
     let snapshots = Store::open(&dir.snapshots())?;
     let mut log = open_log(&dir.ledger())?;
-    let rebuilt = match rebuild(&mut log, &snapshots, &genesis) {
+    let put_together = |log: &mut Log| -> Result<(Rebuilt, TransactionIndex), NodeError> {
+        let rebuilt = rebuild(log, &snapshots, &genesis)?;
+        // Reads all that it lacks, also what lies below the snapshot.
+        let index = TransactionIndex::open(&dir.index(), log.reader())?;
+        Ok((rebuilt, index))
+    };
+    let (rebuilt, index) = match put_together(&mut log) {
         Err(NodeError::Store(error @ StoreError::Damaged { .. })) => {
             drop(log);
             set_damage_aside(&dir.ledger(), &error)?;
             log = open_log(&dir.ledger())?;
-            rebuild(&mut log, &snapshots, &genesis)?
+            put_together(&mut log)?
         }
-        rebuilt => rebuilt?,
+        done => done?,
     };
+    if rebuilt.state.height() > Height::GENESIS {
+        // A sync that ended just before it could say so.
+        snapshots.clear_sync_target()?;
+    }
     for what in snapshots.take_damage() {
         tracing::error!(what, "a snapshot on disk is damaged and not used");
     }
@@ -79,7 +89,6 @@ pub fn recover(dir: NodeDir) -> Result<Recovered, NodeError> {
         records,
     } = promises(&dir.wal(), state.height())?;
     let blocks = log.reader();
-    let index = TransactionIndex::open(&dir.index(), blocks.clone())?;
     let journal = DiskJournal::new(wal, dir.wal(), log);
     let start = Start {
         state,
@@ -151,7 +160,7 @@ fn rebuild(log: &mut Log, snapshots: &Store, genesis: &Genesis) -> Result<Rebuil
     {
         tracing::warn!(
             folder = %aside.display(), height = %state.height(),
-            "the block log does not go on where the state ends: it is set aside, and its blocks come from the peers"
+            "the block log does not go on where the state ends: it is set aside, and history begins after the state"
         );
     }
     for record in log.iter_from(next) {

@@ -26,7 +26,7 @@ use ledger::{
 };
 use p2p::Peer;
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
@@ -336,6 +336,11 @@ impl Shared {
     /// A peer is gone.
     pub(super) fn forget(&self, peer: &Peer) {
         lock(&self.heads).remove(peer);
+    }
+
+    /// Forgets whoever is not connected: an answer may come in after its peer has gone.
+    pub(super) fn keep_heads_of(&self, connected: &BTreeSet<Peer>) {
+        lock(&self.heads).retain(|peer, _| connected.contains(peer));
     }
 
     /// What peers last said of themselves.

@@ -16,7 +16,8 @@ use std::{
     cmp::Reverse,
     collections::{BinaryHeap, HashMap},
     sync::{
-        atomic::Ordering,
+        Arc,
+        atomic::{AtomicBool, Ordering},
         mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
     },
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
@@ -47,8 +48,8 @@ pub(super) enum Ask {
         address: Address,
         answer: SyncSender<Nonce>,
     },
-    /// Stop now.
-    Stop,
+    /// Look whether to stop.
+    Wake,
 }
 
 /// The way to the replica's thread.
@@ -77,6 +78,8 @@ pub(super) struct Runner {
     timers: BinaryHeap<Reverse<(Instant, Timer)>>,
     tickets: HashMap<u64, oneshot::Sender<Vec<Result<TxId, Refusal>>>>,
     next_ticket: u64,
+    /// Turns true when it is to stop. Beside the inbox, which may be full just then.
+    stop: Arc<AtomicBool>,
 }
 
 /// The time of this machine's clock.
@@ -96,6 +99,7 @@ impl Runner {
         inbox: Receiver<Ask>,
         outlet: Outlet,
         evidence: EvidenceFolder,
+        stop: Arc<AtomicBool>,
     ) -> Self {
         Self {
             replica,
@@ -106,6 +110,7 @@ impl Runner {
             timers: BinaryHeap::new(),
             tickets: HashMap::new(),
             next_ticket: 0,
+            stop,
         }
     }
 
@@ -115,7 +120,7 @@ impl Runner {
     /// [`ConsensusError`] if the replica cannot go on: the disk failed.
     pub(super) fn run(mut self, first: Vec<Effect>) -> Result<(), ConsensusError> {
         self.carry_out(first)?;
-        loop {
+        while !self.stop.load(Ordering::Acquire) {
             while let Some(timer) = self.due() {
                 self.step(Input::Timer(timer))?;
             }
@@ -127,11 +132,12 @@ impl Runner {
                 at.saturating_duration_since(now).min(LOOK_EVERY)
             });
             match self.inbox.recv_timeout(wait) {
-                Ok(Ask::Stop) | Err(RecvTimeoutError::Disconnected) => return Ok(()),
+                Err(RecvTimeoutError::Disconnected) => return Ok(()),
                 Ok(ask) => self.take(ask)?,
                 Err(RecvTimeoutError::Timeout) => {}
             }
         }
+        Ok(())
     }
 
     fn due(&mut self) -> Option<Timer> {
@@ -168,7 +174,7 @@ impl Runner {
                 let _ = answer.try_send(self.replica.next_nonce(&address));
                 Ok(())
             }
-            Ask::Stop => Ok(()),
+            Ask::Wake => Ok(()),
         }
     }
 

@@ -11,6 +11,13 @@ use ledger::{
 };
 use node::replica::{Journal, JournalError, Start, Voting, message::WalRecord};
 
+/// What the write-ahead log says of itself, as [`ledger::store::Wal`] does.
+#[derive(Clone, Copy, Debug, Default)]
+struct Promises {
+    promised: Option<Height>,
+    unknown: Option<Height>,
+}
+
 /// A node's disk.
 #[derive(Clone, Debug, Default)]
 pub struct Disk {
@@ -18,7 +25,7 @@ pub struct Disk {
     unsynced: Vec<(Height, Vec<u8>)>,
     log: Vec<CommittedBlock>,
     /// None on a wiped disk: nothing is kept of what it is told before it is promised from when on it matters.
-    voting: Option<Voting>,
+    promises: Option<Promises>,
     /// Disk operations until the next crash.
     pub crash_in: Option<u64>,
 }
@@ -44,7 +51,7 @@ impl Disk {
     /// The disk of a new node, which has never signed anything.
     pub fn new() -> Self {
         Self {
-            voting: Some(Voting::Always),
+            promises: Some(Promises::default()),
             ..Self::default()
         }
     }
@@ -54,9 +61,14 @@ impl Disk {
         *self = Self::default();
     }
 
-    /// From when on its node may vote, as far as it says; none if it was wiped.
-    pub fn voting(&self) -> Option<&Voting> {
-        self.voting.as_ref()
+    /// From when on its node would vote if it started now; none if it was wiped.
+    pub fn voting(&self) -> Option<Voting> {
+        let decided = self
+            .log
+            .last()
+            .map_or(Height::GENESIS, |c| c.block.header.height);
+        let Promises { promised, unknown } = self.promises?;
+        Some(Voting::resume(decided.next(), promised, unknown))
     }
 
     /// Where a replica starts from, every block executed again and held against its header.
@@ -79,10 +91,12 @@ impl Disk {
             head = Some((block.header, committed.certificate.clone()));
         }
         let next = state.height().next();
+        let voting = self.voting().unwrap_or_else(Voting::wiped);
+        let may_know = matches!(voting, Voting::Always);
         let wal = self
             .wal
             .iter()
-            .filter(|(height, _)| *height == next)
+            .filter(|(height, _)| may_know && *height == next)
             .map(|(_, bytes)| {
                 codec::decode::<WalRecord>(bytes, codec::ENCODED_BYTES_MAX).expect("own record")
             })
@@ -91,7 +105,7 @@ impl Disk {
             state,
             head,
             wal,
-            voting: self.voting.clone().unwrap_or_else(Voting::wiped),
+            voting,
         }
     }
 
@@ -115,7 +129,8 @@ impl Disk {
 impl Journal for Disk {
     fn append(&mut self, height: Height, record: &[u8]) -> Result<(), JournalError> {
         self.operation()?;
-        if self.voting.is_some() {
+        if let Some(promises) = &mut self.promises {
+            promises.promised = promises.promised.max(Some(height));
             self.unsynced.push((height, record.to_vec()));
         }
         Ok(())
@@ -130,7 +145,10 @@ impl Journal for Disk {
 
     fn promise_from(&mut self, height: Height) -> Result<(), JournalError> {
         self.operation()?;
-        self.voting.get_or_insert(Voting::From(height));
+        self.promises.get_or_insert(Promises {
+            promised: height.previous(),
+            unknown: height.previous(),
+        });
         self.operation()
     }
 

@@ -4,7 +4,7 @@ use super::{Happening, Simulation, Violation};
 use ledger::{
     block::Block,
     certificate::BlockProposal,
-    hash::{Domain, StateRoot, ValidatorSetHash},
+    hash::{Domain, StateRoot, TxId, ValidatorSetHash},
     keys::PublicKey,
 };
 use node::{
@@ -40,6 +40,7 @@ impl Simulation {
                 self.note(&ledger::codec::encode(&message));
                 self.watch(&message)?;
                 for other in others {
+                    self.forge(other, &message);
                     self.send(
                         other,
                         &Input::Message {
@@ -94,6 +95,27 @@ impl Simulation {
             Effect::Fault { what, .. } => return Err(self.unexpected(node, what)),
         }
         Ok(())
+    }
+
+    /// A stranger's copy of a proposal: signed by its proposer as it is, with a list of transactions that is not its own.
+    fn forge(&mut self, to: usize, message: &Message) {
+        let Message::Proposal(proposal, compact) = message else {
+            return;
+        };
+        if !self.random.chance(self.world.forged_percent) {
+            return;
+        }
+        let mut forged = compact.clone();
+        match self.random.below(3) {
+            0 if !forged.transactions.is_empty() => drop(forged.transactions.pop()),
+            1 if !forged.transactions.is_empty() => forged.transactions.reverse(),
+            _ => forged.transactions.push(TxId([0xF0; 32])),
+        }
+        let input = Input::Message {
+            from: self.client.public_key(),
+            message: Message::Proposal(*proposal, forged),
+        };
+        self.schedule(1, Happening::Deliver(to, input));
     }
 
     pub(super) fn unexpected(&self, node: usize, what: String) -> Violation {

@@ -444,7 +444,7 @@ impl Simulation {
             .unwrap_or_default();
         self.nodes.iter().all(|n| match n.disk.voting() {
             Some(Voting::Always) => true,
-            Some(Voting::From(height)) => *height <= committed,
+            Some(Voting::From(height)) => height <= committed,
             Some(Voting::Learning(_)) | None => false,
         })
     }

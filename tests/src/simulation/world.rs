@@ -26,6 +26,8 @@ pub struct World {
     pub wipe_percent: u64,
     /// Transactions that a client offers each simulated second.
     pub transactions_per_second: u64,
+    /// Proposals of which a stranger passes on a copy with other transactions, before the true one, in a hundred.
+    pub forged_percent: u64,
     /// Whether one more node runs with the first one's key: a validator that says two things without meaning to.
     pub twin: bool,
 }
@@ -43,6 +45,7 @@ impl World {
             crash_every: None,
             wipe_percent: 0,
             transactions_per_second: 20,
+            forged_percent: 0,
             twin: false,
         }
     }

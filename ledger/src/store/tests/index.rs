@@ -1,6 +1,8 @@
 //! The index: it answers, it says how far it is, and whatever is wrong with it, a fresh one takes its place.
 
-use super::super::index::{BlockEntry, HashPrefix, Index, IndexState, PrefixMatch, Told, TxPlace};
+use super::super::index::{
+    BlockEntry, HashPrefix, Index, IndexState, PrefixMatch, Told, TxPlace, open_sled,
+};
 use super::super::{Log, StoreError};
 use super::{SMALL, append_blocks, block_hash};
 use crate::hash::{Domain, Hash, hash};
@@ -176,7 +178,7 @@ fn one_of_another_format_is_set_aside() {
     let root = tempfile::tempdir().unwrap();
     let dir = root.path().join("index");
     make(&dir);
-    let db = sled::open(&dir).unwrap();
+    let db = open_sled(&dir).unwrap();
     let meta = db.open_tree("meta").unwrap();
     meta.insert("version", &[0, 0, 0, 9]).unwrap();
     db.flush().unwrap();
@@ -274,7 +276,7 @@ fn one_that_lost_an_entry_is_set_aside() {
     let root = tempfile::tempdir().unwrap();
     let dir = root.path().join("index");
     make(&dir);
-    let db = sled::open(&dir).unwrap();
+    let db = open_sled(&dir).unwrap();
     let transactions = db.open_tree("transactions").unwrap();
     transactions.remove(tx(9, 9).as_bytes()).unwrap().unwrap();
     db.flush().unwrap();
@@ -290,7 +292,7 @@ fn a_block_that_got_in_by_half_is_not_counted_and_comes_again() {
     let root = tempfile::tempdir().unwrap();
     let dir = root.path().join("index");
     make(&dir);
-    let db = sled::open(&dir).unwrap();
+    let db = open_sled(&dir).unwrap();
     let place = [&21u64.to_be_bytes()[..], &[0; 16]].concat();
     let transactions = db.open_tree("transactions").unwrap();
     transactions.insert(tx(21, 0).as_bytes(), place).unwrap();
