@@ -63,6 +63,8 @@ impl Backend for Shared {
         let pictures = self.pictures();
         let state = pictures.states.back();
         let address = self.public_key.address();
+        // One of several that hears nobody does not know whether the chain has gone on.
+        let cut_off = peers == 0 && state.is_some_and(|s| s.next_validators().len() > 1);
         Status {
             name: self.name.clone(),
             public_key: self.public_key,
@@ -80,7 +82,10 @@ impl Backend for Shared {
             snapshot,
             sync,
             alarm: pictures.alarm.clone(),
-            ready: self.ready.load(Ordering::Relaxed) && !behind && pictures.alarm.is_none(),
+            ready: self.ready.load(Ordering::Relaxed)
+                && !behind
+                && !cut_off
+                && pictures.alarm.is_none(),
         }
     }
 

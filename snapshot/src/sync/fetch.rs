@@ -229,6 +229,9 @@ impl<P: Clone + Ord> Joiner<P> {
         let stalled = now_ms.saturating_sub(fetch.last_chunk_ms) >= self.config.stall_ms;
         let alone = self.peers.providers(&target).next().is_none();
         if !reading && (stalled || (alone && self.waited_for_providers(now_ms))) {
+            if stalled && self.stalled.len() < REMEMBERED_MAX {
+                self.stalled.insert(target);
+            }
             self.phase = Phase::Search(Search::new(now_ms, None));
             return;
         }

@@ -21,6 +21,8 @@ pub struct Joiner<P> {
     pub(super) stored: BTreeSet<ChunkId>,
     /// Manifests that a chunk refuted.
     pub(super) convicted: BTreeSet<ManifestId>,
+    /// Manifests whose chunks did not come: gone for again only where there is no other.
+    pub(super) stalled: BTreeSet<ManifestId>,
     pub(super) phase: Phase,
 }
 
@@ -39,6 +41,7 @@ impl<P: Clone + Ord> Joiner<P> {
             peers: Peers::default(),
             stored,
             convicted: BTreeSet::new(),
+            stalled: BTreeSet::new(),
             phase: Phase::Search(Search::new(now_ms, resume)),
         }
     }

@@ -20,7 +20,8 @@
 //!   the end already after [`Config::hedge_ms`]; its late answer is still welcome. Unanswered requests fill their peer's few
 //!   slots, so that a slow peer gets little and a stuck one nothing.
 //! - **Release.** With no provider left, or nothing new for [`Config::stall_ms`], the target is released, and the search begins
-//!   anew. Chunks stay in the store: what two snapshots share is not fetched twice.
+//!   anew, with one that stalled only where there is no other. Chunks stay in the store: what two snapshots share is not
+//!   fetched twice.
 //!
 //! # Trust
 //! No peer. A manifest is verified from the trusted validator set, a chunk against the manifest, before anything else

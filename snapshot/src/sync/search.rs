@@ -100,6 +100,9 @@ impl<P: Clone + Ord> Joiner<P> {
         }
         let mut candidates = self.peers.candidates();
         candidates.retain(|c| !self.convicted.contains(&c.id));
+        if candidates.iter().any(|c| !self.stalled.contains(&c.id)) {
+            candidates.retain(|c| !self.stalled.contains(&c.id));
+        }
         if !candidates.is_empty() && search.first_offer_ms.is_none() {
             search.first_offer_ms = Some(now_ms);
         }

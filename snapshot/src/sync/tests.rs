@@ -203,3 +203,26 @@ fn one_peer_gets_few_requests_and_a_stuck_one_none() {
     };
     assert_eq!(of(&second), of(&first), "what is late goes to the other");
 }
+
+#[test]
+fn a_true_manifest_whose_chunks_are_withheld_gives_way_to_an_older_snapshot() {
+    let mut joiner = joiner();
+    let (old, new) = (manifest(&tree(50, 1), 5), manifest(&tree(50, 2), 9));
+    offer(&mut joiner, 0, 1, &[(5, old.id())]);
+    offer(&mut joiner, 0, 2, &[(9, new.id())]);
+    joiner.handle(2_000, Input::Tick);
+    answer(&mut joiner, 2_100, 1, &old);
+    assert_eq!(target(&answer(&mut joiner, 2_200, 2, &new)), Some(9));
+    // Nothing comes. What it asks for from then on is answered only where the manifest of 5 is meant.
+    let mut reached = None;
+    for now_ms in (3_000..120_000).step_by(500) {
+        let out = joiner.handle(now_ms, Input::Tick);
+        let wanted = Wanted::Manifest(old.id());
+        let next = match asked(&out).contains(&(1, wanted)) {
+            true => target(&answer(&mut joiner, now_ms, 1, &old)),
+            false => target(&out),
+        };
+        reached = reached.or(next);
+    }
+    assert_eq!(reached, Some(5));
+}
