@@ -64,10 +64,10 @@ fn the_bench_measures_and_loses_nothing() {
          fraction_of_ceiling validators roots_equal",
     );
     assert_fields(&report["latency_ms"], "p50 p90 p99");
-    assert_eq!(
-        (number(&report, "submitted"), number(&report, "lost")),
-        (200, 0)
-    );
+    // As many as a busy machine gets to offer in the time: never more.
+    let submitted = number(&report, "submitted");
+    assert!((1..=200).contains(&submitted), "{report}");
+    assert_eq!(report["lost"], 0, "{report}");
     assert_eq!(report["committed"], report["submitted"], "{report}");
     assert_eq!(report["validators"], 4, "{report}");
 }
