@@ -14,7 +14,7 @@ use crate::{
     codec::{self, CodecError},
     hash::{
         Address, BlockHash, CertificateHash, ChainId, Domain, Hash, Hasher, StateRoot,
-        TransactionsRoot, TxId, ValidatorSetHash, hash,
+        TransactionIdsHash, TransactionsRoot, TxId, ValidatorSetHash, hash,
     },
     state::Outcome,
     transaction::{SignedTransaction, TransactionError, VerifiedTransaction, verify_batch},
@@ -46,6 +46,8 @@ pub struct Header {
     pub time: TimestampMs,
     /// Who made it: the proposer of its height and round.
     pub proposer: Address,
+    /// Its transactions, in order: whoever has a list of ids knows at once whether it is this block's.
+    pub transaction_ids: TransactionIdsHash,
     /// The root over its transactions and their outcomes.
     pub transactions_root: TransactionsRoot,
     /// The root of the whole state after it.
@@ -170,13 +172,11 @@ impl CommittedBlock {
     /// good is another question.
     ///
     /// # Errors
-    /// [`BlockError`].
-    pub fn verify_body(&self) -> Result<(), BlockError> {
-        self.verified_outcomes()?;
-        let header = &self.block.header;
-        let is_first = header.height == Height::GENESIS.next();
-        header.check_names(self.block.parent_certificate.as_ref(), is_first)?;
-        Ok(())
+    /// [`Misplaced`](rules::Misplaced).
+    pub fn verify_body(&self) -> Result<(), rules::Misplaced> {
+        let ids = self.block.transactions.iter().map(SignedTransaction::id);
+        let parent_certificate = self.block.parent_certificate.as_ref();
+        self.block.header.check_body(ids, parent_certificate)
     }
 
     /// The transactions' ids with their outcomes, once the codes are those that the header's transactions root covers.
@@ -274,9 +274,12 @@ pub enum BlockError {
         /// What they give.
         found: TransactionsRoot,
     },
-    /// Another certificate than the one the header names.
-    #[error(transparent)]
-    Misplaced(#[from] rules::Misplaced),
+}
+
+/// The hash of a list of transactions, by id, in order.
+pub fn transaction_ids_hash(ids: impl IntoIterator<Item = TxId>) -> TransactionIdsHash {
+    let hasher = Hasher::new(Domain::TransactionIds);
+    ids.into_iter().fold(hasher, Hasher::chain).finish().into()
 }
 
 /// The root over a block's transactions and their outcomes: a Merkle tree as in RFC 6962, whose leaves are

@@ -10,7 +10,7 @@ use crate::{
 use serde::{Deserialize, Serialize};
 
 /// The protocol this program speaks. A genesis of another version is refused.
-pub const PROTOCOL_VERSION: u32 = 1;
+pub const PROTOCOL_VERSION: u32 = 2;
 /// Characters of a chain's or an account's name.
 pub const NAME_BYTES_MAX: usize = 64;
 
@@ -144,7 +144,9 @@ pub enum GenesisError {
     #[error("this is no genesis: {0}")]
     Malformed(String),
     /// It is for another program.
-    #[error("the genesis is for protocol version {0}, this program speaks {PROTOCOL_VERSION}")]
+    #[error(
+        "the genesis is for protocol version {0}, this program speaks {PROTOCOL_VERSION}: use a program of that version, or make a new chain"
+    )]
     Version(u32),
     /// A parameter out of range.
     #[error("the parameter {name} is {value}, it may be {min} to {max}")]

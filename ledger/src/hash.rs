@@ -39,6 +39,8 @@ pub enum Domain {
     Certificate = 0x17,
     /// A validator set.
     ValidatorSet = 0x18,
+    /// The list of a block's transactions, by id.
+    TransactionIds = 0x19,
     /// What a validator signs to propose.
     Proposal = 0x20,
     /// What a validator signs to vote.
@@ -181,6 +183,10 @@ named_hash!(
 named_hash!(
     /// The hash of a signed transaction, its signature included.
     TxId
+);
+named_hash!(
+    /// The hash of the list of a block's transactions, by id.
+    TransactionIdsHash
 );
 named_hash!(
     /// The root over the (id, outcome) pairs of a block's transactions.

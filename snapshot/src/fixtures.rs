@@ -123,6 +123,7 @@ pub fn certified_by(tree: &Tree, height: u64, keys: &[SecretKey]) -> CertifiedHe
         parent_certificate: Default::default(),
         time: TimestampMs(height * 1_000),
         proposer: keys[0].address(),
+        transaction_ids: Default::default(),
         transactions_root: Default::default(),
         state_root: tree.root(),
         validators: set.hash(),

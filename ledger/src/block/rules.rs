@@ -5,11 +5,11 @@
 //!
 //! Whether a time is *timely* is no part of this: it is a matter of voting, and validity reads no clock.
 
-use super::Header;
+use super::{Header, transaction_ids_hash};
 use crate::{
     certificate::{Certificate, CertificateError},
     genesis::PROTOCOL_VERSION,
-    hash::{Address, BlockHash, CertificateHash, ChainId, ValidatorSetHash},
+    hash::{Address, BlockHash, CertificateHash, ChainId, TxId, ValidatorSetHash},
     units::{Height, TimestampMs},
     validators::ValidatorSet,
 };
@@ -69,6 +69,9 @@ pub enum Misplaced {
         /// The set announced.
         expected: ValidatorSetHash,
     },
+    /// The transactions beside it are not those it names.
+    #[error("the transactions are not those its header names")]
+    OtherTransactions,
     /// The certificate beside it is not the one it names.
     #[error("the parent's certificate is not the one its header names")]
     OtherParentCertificate,
@@ -103,7 +106,7 @@ impl Place<'_> {
         header.check_alone(self.chain)?;
         header.check_after(self.parent)?;
         header.check_proposer(self.voters)?;
-        header.check_names(parent_certificate, self.parent.is_none())?;
+        header.check_parent_certificate(parent_certificate)?;
         if let (Some(parent), Some(certificate)) = (self.parent, parent_certificate) {
             certificate
                 .verify_for(parent.height, header.parent, self.chain, self.parent_voters)
@@ -173,15 +176,30 @@ impl Header {
         }
     }
 
-    /// Whether the certificate beside it is the one it names: none for the first block.
+    /// Whether what stands beside it is what it names. Whether that is any good is another question.
+    ///
+    /// # Errors
+    /// [`Misplaced::OtherTransactions`], [`Misplaced::OtherParentCertificate`].
+    pub fn check_body(
+        &self,
+        transactions: impl IntoIterator<Item = TxId>,
+        parent_certificate: Option<&Certificate>,
+    ) -> Result<(), Misplaced> {
+        if transaction_ids_hash(transactions) != self.transaction_ids {
+            return Err(Misplaced::OtherTransactions);
+        }
+        self.check_parent_certificate(parent_certificate)
+    }
+
+    /// Whether the parent's certificate beside it is the one it names: none for the first block.
     ///
     /// # Errors
     /// [`Misplaced::OtherParentCertificate`].
-    pub fn check_names(
+    pub fn check_parent_certificate(
         &self,
         parent_certificate: Option<&Certificate>,
-        is_first: bool,
     ) -> Result<(), Misplaced> {
+        let is_first = self.height == Height::GENESIS.next();
         let holds = match parent_certificate {
             None => is_first && self.parent_certificate == CertificateHash::default(),
             Some(certificate) => !is_first && certificate.hash() == self.parent_certificate,

@@ -52,6 +52,7 @@ fn header(parent: Option<&Header>) -> Header {
         parent_certificate: parent.map(|p| certificate(p).hash()).unwrap_or_default(),
         time: TimestampMs(1_000 * height.0),
         proposer: set().proposer(height, Round(0)).address,
+        transaction_ids: transaction_ids_hash([]),
         transactions_root: TransactionsRoot::default(),
         state_root: StateRoot::default(),
         validators: set().hash(),
@@ -88,6 +89,7 @@ fn committed(count: u64) -> CommittedBlock {
         .map(SignedTransaction::id)
         .zip(&outcomes);
     let mut header = header(None);
+    header.transaction_ids = transaction_ids_hash(leaves.clone().map(|(id, _)| id));
     header.transactions_root = transactions_root(leaves);
     CommittedBlock {
         certificate: certificate(&header),
@@ -208,15 +210,14 @@ fn a_body_is_the_headers_own_or_refused() {
     assert_eq!(good.verify_body(), Ok(()));
     let mut fewer = good.clone();
     fewer.block.transactions.pop();
-    fewer.outcomes.pop();
-    assert!(matches!(
-        fewer.verify_body(),
-        Err(BlockError::Outcomes { .. })
-    ));
+    assert_eq!(fewer.verify_body(), Err(Misplaced::OtherTransactions));
+    let mut swapped = good.clone();
+    swapped.block.transactions.swap(0, 1);
+    assert_eq!(swapped.verify_body(), Err(Misplaced::OtherTransactions));
     let mut with_certificate = good.clone();
     with_certificate.block.parent_certificate = Some(certificate(&good.block.header));
     assert_eq!(
         with_certificate.verify_body(),
-        Err(BlockError::Misplaced(Misplaced::OtherParentCertificate))
+        Err(Misplaced::OtherParentCertificate)
     );
 }

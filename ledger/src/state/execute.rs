@@ -18,10 +18,10 @@ use super::{
     tree::{Change, Op, Place},
 };
 use crate::{
-    block::{Block, transactions_root},
+    block::{Block, transaction_ids_hash, transactions_root},
     codec,
     genesis::Parameters,
-    hash::{Address, StateRoot, TransactionsRoot, TxId, ValidatorSetHash},
+    hash::{Address, StateRoot, TransactionIdsHash, TransactionsRoot, TxId, ValidatorSetHash},
     transaction::{TransactionError, VerifiedTransaction},
     units::{Height, Nonce},
 };
@@ -102,21 +102,6 @@ pub enum InvalidBlock {
     },
 }
 
-/// The header's claim that ties its transactions to it.
-const TRANSACTIONS_ROOT: &str = "transactions root";
-
-impl InvalidBlock {
-    /// Whether the transactions may be others than the header's own. Then the fault says nothing about the header: its
-    /// transactions root, which names them, was not reached or did not hold.
-    pub fn is_of_the_body(&self) -> bool {
-        match self {
-            Self::TooLarge { .. } | Self::Transaction { .. } => true,
-            Self::Height { .. } => false,
-            Self::Mismatch { what, .. } => *what == TRANSACTIONS_ROOT,
-        }
-    }
-}
-
 /// A state in the making: the parent's, with the changes of the transactions so far laid over it.
 pub struct Execution<'a> {
     parent: &'a State,
@@ -142,6 +127,11 @@ pub struct Executed {
 }
 
 impl Executed {
+    /// The hash of the list of its transactions.
+    pub fn transaction_ids(&self) -> TransactionIdsHash {
+        transaction_ids_hash(self.outcomes.iter().map(|(id, _)| *id))
+    }
+
     /// The root over the transactions and their outcomes.
     pub fn transactions_root(&self) -> TransactionsRoot {
         transactions_root(self.outcomes.iter().map(|(id, outcome)| (*id, outcome)))
@@ -290,7 +280,12 @@ impl<'a> Execution<'a> {
                 next.into(),
             ),
             (
-                TRANSACTIONS_ROOT,
+                "transaction ids",
+                header.transaction_ids.into(),
+                executed.transaction_ids().into(),
+            ),
+            (
+                "transactions root",
                 header.transactions_root.into(),
                 executed.transactions_root().into(),
             ),

@@ -6,7 +6,10 @@ use ledger::{
     certificate::{Certificate, CommitSignature},
     envelope::{Envelope, EnvelopeId},
     genesis::Parameters,
-    hash::{Address, BlockHash, CertificateHash, ChainId, StateRoot, TransactionsRoot},
+    hash::{
+        Address, BlockHash, CertificateHash, ChainId, StateRoot, TransactionIdsHash,
+        TransactionsRoot,
+    },
     keys::{PublicKey, Signature},
     state::entries::Key,
     transaction::{Operation, Proposal, SignedTransaction, Transaction},
@@ -158,6 +161,7 @@ pub fn header() -> impl Strategy<Value = Header> {
         parent: BlockHash(a),
         parent_certificate: CertificateHash(b),
         time: TimestampMs(number),
+        transaction_ids: TransactionIdsHash(b),
         transactions_root: TransactionsRoot(a),
         state_root: StateRoot(b),
         ..samples::header()

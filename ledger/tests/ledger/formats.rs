@@ -11,7 +11,7 @@ use crate::samples::{
     proposal, transaction, validators, vote,
 };
 use ledger::{
-    block::{CommittedBlock, transactions_root},
+    block::{CommittedBlock, transaction_ids_hash, transactions_root},
     certificate::{SignedContent, VoteKind},
     codec::encode,
     genesis::Parameters,
@@ -80,7 +80,7 @@ fn parameters_and_genesis() {
         .map(|(n, v)| text(&format!("node{n}")) + &hex(v.public_key) + &number(1))
         .collect();
     let expected = [
-        "00000001".to_owned(),
+        "00000002".to_owned(),
         text("sample"),
         "0000018bcfe56800".to_owned(),
         PARAMETERS.to_owned(),
@@ -91,7 +91,7 @@ fn parameters_and_genesis() {
     assert_pinned(
         "chain ids",
         genesis.chain_id(),
-        "3b81729654f4be96592ce03f2dce97517e4a5d7999655ed7fe1074e605853f59",
+        "5e10f151f5978670d3ddf67533d6861759415d3faa793cd8de027269f4a1a235",
     );
 }
 
@@ -103,7 +103,7 @@ fn the_genesis_file() {
     assert_pinned(
         "the genesis file",
         digest,
-        "2dc07abbe9d67c18c491ec12df832a2dbbfa19f87aba2c1c4f77419ed8a3ae59",
+        "2c058b592fb9654e0b0873365c789b68149a7b40ebe298414ac4de30f1719199",
     );
 }
 
@@ -204,7 +204,7 @@ fn an_envelope_and_an_attestation() {
 fn a_header_and_a_block() {
     let set = validators().hash();
     let expected = [
-        "00000001".to_owned(),
+        "00000002".to_owned(),
         hex(CHAIN),
         number(258),
         "00000002".to_owned(),
@@ -212,18 +212,19 @@ fn a_header_and_a_block() {
         "22".repeat(32),
         "0000018bcfe56800".to_owned(),
         hex(address(1)),
+        "32".repeat(32),
         "33".repeat(32),
         "44".repeat(32),
         hex(set),
         hex(set),
     ];
     let expected = expected.concat();
-    assert_eq!(expected.len(), 2 * 280);
+    assert_eq!(expected.len(), 2 * 312);
     assert_pinned("headers", hex(encode(&header())), &expected);
     assert_pinned(
         "block hashes",
         header().hash(),
-        "c0786128a4fe0ffcaaab860cb8ca407aa3dd8de2ac4c6d757c073c090abf3863",
+        "c81025d3803a58678bc789234b5402adc3c388920a82c7d5139767997a0df4c5",
     );
 
     let block = block();
@@ -277,7 +278,7 @@ fn votes_proposals_and_certificates() {
     assert_pinned(
         "the hashes of certificates",
         certificate.hash(),
-        "fc02890801586181c8a35ae47d4f4c3c78fa670d7a9432534edacda15b162dc1",
+        "a558b5c997ff8e8efb054849ed8472dcb9ab1a3132ee3e108541a7fcf1263f0a",
     );
 }
 
@@ -316,6 +317,28 @@ fn outcomes_and_the_transactions_root() {
     ] {
         let found = transactions_root(leaves.into_iter().take(count));
         assert_pinned(&format!("the root of {count} transactions"), found, root);
+    }
+}
+
+#[test]
+fn the_list_of_transactions() {
+    let ids = [1, 2, 3].map(|n| TxId([n; 32]));
+    for (count, expected) in [
+        (
+            0,
+            "68aa2e2ee5dff96e3355e6c7ee373e3d6a4e17f75f9518d843709c0c9bc3e3d4",
+        ),
+        (
+            1,
+            "3cec3a3d4edfc654b43c0beb1cecc8a07f10205bf5565bba094edbd511226281",
+        ),
+        (
+            3,
+            "07c84cde474980d08454e348d5fcd82c754449d9ee7f449c1de93b30e00e1c48",
+        ),
+    ] {
+        let found = transaction_ids_hash(ids.into_iter().take(count));
+        assert_pinned(&format!("the list of {count} ids"), found, expected);
     }
 }
 

@@ -11,7 +11,7 @@ use ledger::{
     block::{Block, Header},
     codec,
     genesis::{Genesis, GenesisAccount, Parameters},
-    hash::{Address, StateRoot, TransactionsRoot, ValidatorSetHash},
+    hash::{Address, StateRoot, TransactionIdsHash, TransactionsRoot, ValidatorSetHash},
     state::{
         Code, Execution, Inadmissible, InvalidBlock, State,
         entries::{Account, Key, Record, Space},
@@ -299,6 +299,7 @@ fn block_of(parent: &State, transactions: Vec<VerifiedTransaction>) -> Block {
     }
     let executed = execution.finish();
     let sets = executed.state.validators();
+    header.transaction_ids = executed.transaction_ids();
     header.transactions_root = executed.transactions_root();
     header.state_root = executed.state.root();
     header.validators = sets.current.hash();
@@ -439,8 +440,9 @@ proptest! {
         let run = Execution::run(&rebuilt, &block).map_err(unjust)?;
         prop_assert_eq!(run.outcomes, interrupted.outcomes);
 
-        let lies: [fn(&mut Header); 5] = [
+        let lies: [fn(&mut Header); 6] = [
             |header| header.state_root = StateRoot([1; 32]),
+            |header| header.transaction_ids = TransactionIdsHash([1; 32]),
             |header| header.transactions_root = TransactionsRoot([1; 32]),
             |header| header.validators = ValidatorSetHash([1; 32]),
             |header| header.next_validators = ValidatorSetHash([1; 32]),

@@ -25,7 +25,7 @@ struct Content {
     certificate: Certificate,
     /// The block with its transactions verified, or which is bad.
     block: Result<Block, String>,
-    /// Whether the recorded outcomes are those of the header.
+    /// Whether the transactions and their recorded outcomes are those of the header.
     outcomes: Result<(), String>,
 }
 
@@ -44,10 +44,12 @@ impl Prepared {
 
 impl Content {
     fn new(committed: CommittedBlock, chain: &ChainId) -> Self {
+        let body = committed.verify_body().map_err(|e| e.to_string());
         let outcomes = committed
             .verified_outcomes()
             .map(|_| ())
             .map_err(|e| e.to_string());
+        let outcomes = body.and(outcomes);
         let CommittedBlock {
             block, certificate, ..
         } = committed;
@@ -233,7 +235,7 @@ impl Walk {
         let misplaced = |e: ledger::block::rules::Misplaced| e.to_string();
         header.check_alone(&self.chain).map_err(misplaced)?;
         header
-            .check_names(parent_certificate.as_ref(), false)
+            .check_parent_certificate(parent_certificate.as_ref())
             .map_err(misplaced)?;
         if let Before::Block(parent) = &self.before {
             header.check_after(Some(parent)).map_err(misplaced)?;

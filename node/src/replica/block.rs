@@ -1,21 +1,19 @@
 //! Blocks of the height under way: making one, putting others' together, executing and judging them.
 //!
-//! A block's hash is its header's. Which transactions belong to it the header proves only once they are executed, by the
-//! transactions root; the ids beside a proposal are anybody's word. So a body that does not fit says nothing about
-//! the block: it is dropped, and another copy is welcome. Only a body that fits makes a block invalid.
+//! A header names its transactions, so that a list of ids that is not its own is refused before anything is fetched or
+//! executed; whether the block is *valid* its execution tells.
 
 use super::{
-    ConsensusError, Effect, Journal, Now, Replica, Timer, Verdict, context,
+    ConsensusError, Effect, Journal, Now, Replica, Timer, Verdict,
+    candidates::Incomplete,
+    context,
     message::{CompactBlock, SignedProposal, WalRecord},
 };
 use crate::event::Alarm;
 use arc_malachitebft_core_consensus as library;
 use arc_malachitebft_core_types as core;
 use ledger::{
-    block::{
-        Block, Header,
-        rules::{Misplaced, Place},
-    },
+    block::{Block, Header, rules::Place},
     codec,
     genesis::PROTOCOL_VERSION,
     hash::{Address, BlockHash, CertificateHash, StateRoot, TxId},
@@ -24,120 +22,12 @@ use ledger::{
     transaction::VerifiedTransaction,
     units::{Round, TimestampMs},
 };
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-/// Blocks of one height that a replica keeps: a byzantine proposer has its own rounds only, and two a round.
-const CANDIDATES_MAX: usize = 16;
 /// Bodies are asked for again after this.
 const REFETCH_AFTER: Duration = Duration::from_millis(250);
 /// A block dated further ahead than this is not voted for until its time comes.
 const AHEAD_MS_MAX: u64 = 10_000;
-
-/// The blocks of the height under way.
-#[derive(Debug, Default)]
-pub(super) struct Candidates {
-    whole: BTreeMap<BlockHash, Whole>,
-    /// By block and by who passed it on: a false copy does not keep the true one out.
-    incomplete: BTreeMap<(BlockHash, PublicKey), Incomplete>,
-    /// What this node has proposed, by round: one value for a height and round, always.
-    own: BTreeMap<Round, BlockHash>,
-}
-
-#[derive(Debug)]
-struct Whole {
-    block: Arc<Block>,
-    judgement: Option<Result<Executed, Misfit>>,
-    /// Where it was proposed, until it is judged.
-    proposal: Option<SignedProposal>,
-}
-
-/// Why what came as a block is none.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Misfit {
-    /// The header lies: the block is invalid, whatever comes with it.
-    Block(String),
-    /// The transactions or the certificate beside the header are not its own.
-    Body(String),
-}
-
-impl Misfit {
-    fn reason(&self) -> &str {
-        let (Self::Block(reason) | Self::Body(reason)) = self;
-        reason
-    }
-}
-
-#[derive(Debug)]
-struct Incomplete {
-    compact: CompactBlock,
-    proposal: SignedProposal,
-    have: HashMap<TxId, VerifiedTransaction>,
-}
-
-impl Incomplete {
-    fn missing(&self) -> Vec<TxId> {
-        self.compact
-            .transactions
-            .iter()
-            .filter(|id| !self.have.contains_key(id))
-            .copied()
-            .collect()
-    }
-}
-
-impl Candidates {
-    /// A block that is here whole.
-    pub(super) fn block(&self, hash: &BlockHash) -> Option<&Arc<Block>> {
-        self.whole.get(hash).map(|w| &w.block)
-    }
-
-    /// A block that was executed and found valid, and what came of it.
-    pub(super) fn take_executed(&mut self, hash: &BlockHash) -> Option<(Arc<Block>, Executed)> {
-        let whole = self.whole.remove(hash)?;
-        Some((whole.block, whole.judgement?.ok()?))
-    }
-
-    /// The body of a transaction of one of the blocks.
-    pub(super) fn transaction(&self, id: &TxId) -> Option<&VerifiedTransaction> {
-        let whole = self
-            .whole
-            .values()
-            .flat_map(|w| &w.block.transactions)
-            .find(|t| t.id() == *id);
-        whole.or_else(|| self.incomplete.values().find_map(|i| i.have.get(id)))
-    }
-
-    fn count(&self) -> usize {
-        self.whole.len() + self.incomplete.len()
-    }
-
-    fn put(&mut self, block: Block, proposal: Option<SignedProposal>) -> BlockHash {
-        let hash = block.hash();
-        let whole = Whole {
-            block: Arc::new(block),
-            judgement: None,
-            proposal,
-        };
-        self.whole.entry(hash).or_insert(whole);
-        hash
-    }
-
-    /// Forgets a block whose body is not its own.
-    fn drop_wrong_body(&mut self, hash: &BlockHash) -> bool {
-        let wrong = matches!(
-            self.whole.get(hash).and_then(|w| w.judgement.as_ref()),
-            Some(Err(Misfit::Body(_)))
-        );
-        if wrong {
-            self.whole.remove(hash);
-        }
-        wrong
-    }
-}
 
 impl Replica {
     /// The blocks that the write-ahead log has, and what this node proposed.
@@ -146,9 +36,8 @@ impl Replica {
             match record {
                 WalRecord::Block(block) => {
                     let block = block.as_ref().clone().from_own_log();
-                    let hash = self.candidates.put(block, None);
+                    let hash = self.candidates.put(Arc::new(block), None);
                     self.execute(&hash);
-                    self.candidates.drop_wrong_body(&hash);
                 }
                 WalRecord::Judged {
                     round,
@@ -157,7 +46,7 @@ impl Replica {
                     synced: false,
                     ..
                 } if *proposer == self.address => {
-                    self.candidates.own.entry(*round).or_insert(*block);
+                    self.candidates.proposed(*round, *block);
                 }
                 _ => {}
             }
@@ -171,17 +60,14 @@ impl Replica {
         now: Now,
         journal: &mut dyn Journal,
     ) -> Result<(), ConsensusError> {
-        let before = self.candidates.own.get(&round).copied();
-        let hash = match before.filter(|hash| self.candidates.whole.contains_key(hash)) {
+        let hash = match self.candidates.own(round) {
             Some(hash) => hash,
             None => {
                 let (block, executed) = self.make_block(round, now);
-                let hash = self.candidates.put(block, None);
-                if let Some(whole) = self.candidates.whole.get_mut(&hash) {
-                    whole.judgement = Some(Ok(executed));
-                }
+                let hash = self.candidates.put(Arc::new(block), None);
+                self.candidates.judged(&hash, Ok(executed));
                 self.keep(&hash, journal)?;
-                self.candidates.own.insert(round, hash);
+                self.candidates.proposed(round, hash);
                 hash
             }
         };
@@ -211,6 +97,7 @@ impl Replica {
             parent_certificate: self.parent_certificate(),
             time: TimestampMs(now.unix.0.max(earliest)),
             proposer: self.address,
+            transaction_ids: executed.transaction_ids(),
             transactions_root: executed.transactions_root(),
             state_root: executed.state.root(),
             validators: sets.current.hash(),
@@ -257,59 +144,30 @@ impl Replica {
         journal: &mut dyn Journal,
     ) -> Result<(), ConsensusError> {
         let hash = proposal.proposal.block;
-        if self.candidates.whole.contains_key(&hash)
-            || self.candidates.incomplete.contains_key(&(hash, from))
-            || self.candidates.count() >= CANDIDATES_MAX
-        {
+        if !self.candidates.wants(&proposal.proposal, from) {
             return Ok(());
         }
-        let have = compact
-            .transactions
-            .iter()
-            .filter_map(|id| Some((*id, self.mempool.get(id)?.clone())))
-            .collect();
-        let incomplete = Incomplete {
-            compact,
-            proposal,
-            have,
-        };
-        let missing = incomplete.missing();
-        self.candidates.incomplete.insert((hash, from), incomplete);
-        if missing.is_empty() {
-            return self.complete(hash, from, now, journal);
-        }
-        self.emit(Effect::FetchBodies {
-            from,
-            block: hash,
-            missing,
-        });
-        self.emit(Effect::SetTimer(Timer::Refetch(hash), REFETCH_AFTER));
+        let body = |id: &TxId| self.mempool.get(id).cloned();
+        let incomplete = Incomplete::new(compact, proposal, from, body);
+        self.candidates.wait(hash, incomplete);
+        self.complete(hash, now, journal)?;
+        self.refetch(hash);
         Ok(())
     }
 
+    /// Asks for the bodies that are still missing, and will do so again.
     pub(super) fn refetch(&mut self, block: BlockHash) {
-        let copies = self
-            .candidates
-            .incomplete
-            .iter()
-            .filter(|((hash, _), _)| *hash == block);
-        let missing: Vec<(PublicKey, Vec<TxId>)> = copies
-            .map(|((_, from), incomplete)| (*from, incomplete.missing()))
-            .collect();
-        if missing.is_empty() {
-            return;
-        }
-        for (from, missing) in missing {
+        if let Some((from, missing)) = self.candidates.ask(&block) {
             self.emit(Effect::FetchBodies {
                 from,
                 block,
                 missing,
             });
+            self.emit(Effect::SetTimer(Timer::Refetch(block), REFETCH_AFTER));
         }
-        self.emit(Effect::SetTimer(Timer::Refetch(block), REFETCH_AFTER));
     }
 
-    /// Bodies that were asked for. One that is of no use changes nothing here.
+    /// Bodies that were asked for.
     pub(super) fn bodies(
         &mut self,
         block: BlockHash,
@@ -317,71 +175,20 @@ impl Replica {
         now: Now,
         journal: &mut dyn Journal,
     ) -> Result<(), ConsensusError> {
-        let bodies: HashMap<TxId, VerifiedTransaction> =
-            transactions.into_iter().map(|t| (t.id(), t)).collect();
-        let mut complete = Vec::new();
-        for ((hash, from), incomplete) in &mut self.candidates.incomplete {
-            if *hash != block {
-                continue;
-            }
-            for id in incomplete.missing() {
-                if let Some(transaction) = bodies.get(&id) {
-                    incomplete.have.insert(id, transaction.clone());
-                }
-            }
-            if incomplete.missing().is_empty() {
-                complete.push(*from);
-            }
-        }
-        for from in complete {
-            self.complete(block, from, now, journal)?;
-        }
-        Ok(())
+        self.candidates.bodies(&block, transactions);
+        self.complete(block, now, journal)
     }
 
-    /// Puts a block together whose bodies are all here, and keeps and judges it, if they are its own.
+    /// Keeps and judges a block whose bodies are all here, if they are.
     fn complete(
         &mut self,
         hash: BlockHash,
-        from: PublicKey,
         now: Now,
         journal: &mut dyn Journal,
     ) -> Result<(), ConsensusError> {
-        let Some(Incomplete {
-            compact,
-            proposal,
-            mut have,
-            ..
-        }) = self.candidates.incomplete.remove(&(hash, from))
-        else {
-            return Ok(());
-        };
-        if self.candidates.whole.contains_key(&hash) {
+        if !self.candidates.complete(&hash) {
             return Ok(());
         }
-        let transactions = compact
-            .transactions
-            .iter()
-            .filter_map(|id| have.remove(id))
-            .collect();
-        let CompactBlock {
-            header,
-            parent_certificate,
-            ..
-        } = compact;
-        self.candidates.put(
-            Block {
-                header,
-                transactions,
-                parent_certificate,
-            },
-            Some(proposal),
-        );
-        self.execute(&hash);
-        if self.candidates.drop_wrong_body(&hash) {
-            return Ok(());
-        }
-        self.candidates.incomplete.retain(|(h, _), _| *h != hash);
         self.keep(&hash, journal)?;
         self.judge_when_timely(hash, now, journal)
     }
@@ -394,19 +201,19 @@ impl Replica {
         now: Now,
         journal: &mut dyn Journal,
     ) -> Result<(), ConsensusError> {
-        let Some(whole) = self.candidates.whole.get_mut(&hash) else {
+        let (Some(block), Some(SignedProposal { proposal, .. })) = (
+            self.candidates.block(&hash),
+            self.candidates.proposal(&hash),
+        ) else {
             return Ok(());
         };
-        let Some(SignedProposal { proposal, .. }) = whole.proposal else {
-            return Ok(());
-        };
-        let ahead = whole.block.header.time.0.saturating_sub(now.unix.0);
+        let ahead = block.header.time.0.saturating_sub(now.unix.0);
         if ahead > AHEAD_MS_MAX && proposal.proof_of_lock.is_none() {
             let wait = Duration::from_millis((ahead - AHEAD_MS_MAX).min(60_000));
             self.emit(Effect::SetTimer(Timer::Timely(hash), wait));
             return Ok(());
         }
-        whole.proposal = None;
+        self.candidates.no_longer_waits(&hash);
         let valid = self.execute(&hash);
         let verdict = Verdict {
             round: proposal.round,
@@ -427,17 +234,12 @@ impl Replica {
         proposer: Address,
         journal: &mut dyn Journal,
     ) -> Result<(), ConsensusError> {
-        // What came with the certificate was held against the header: it takes the place of what anybody proposed.
-        if !self.execute(&hash)
-            && let Some(block) = self.catch_up.block(self.height(), &hash)
-        {
-            self.candidates.whole.remove(&hash);
-            self.candidates.put(Block::clone(&block), None);
-            self.execute(&hash);
-            self.keep(&hash, journal)?;
-        }
         if self.candidates.block(&hash).is_none() {
-            return Ok(());
+            let Some(block) = self.catch_up.block(self.height(), &hash) else {
+                return Ok(());
+            };
+            self.candidates.put(block, None);
+            self.keep(&hash, journal)?;
         }
         let valid = self.execute(&hash);
         if !valid {
@@ -456,18 +258,18 @@ impl Replica {
     }
 
     fn diverge(&mut self, hash: BlockHash) {
-        let Some(whole) = self.candidates.whole.get(&hash) else {
+        let Some(block) = self.candidates.block(&hash) else {
             return;
         };
-        let reason = match &whole.judgement {
-            Some(Err(misfit)) => misfit.reason().to_owned(),
+        let reason = match self.candidates.judgement(&hash) {
+            Some(Err(reason)) => reason.clone(),
             _ => String::new(),
         };
         let alarm = Alarm::Diverged {
             height: self.height(),
             block: hash,
-            certified: whole.block.header.state_root,
-            here: self.own_root(&whole.block),
+            certified: block.header.state_root,
+            here: self.own_root(block),
             reason,
         };
         self.diverged = true;
@@ -485,26 +287,20 @@ impl Replica {
 
     /// Executes a block that is here whole, once. Whether it is valid is the answer.
     fn execute(&mut self, hash: &BlockHash) -> bool {
+        if let Some(judgement) = self.candidates.judgement(hash) {
+            return judgement.is_ok();
+        }
         let Some(block) = self.candidates.block(hash).cloned() else {
             return false;
         };
-        if let Some(Whole {
-            judgement: Some(judgement),
-            ..
-        }) = self.candidates.whole.get(hash)
-        {
-            return judgement.is_ok();
-        }
         let judgement = self.judge(&block);
         let valid = judgement.is_ok();
-        if let Some(whole) = self.candidates.whole.get_mut(hash) {
-            whole.judgement = Some(judgement);
-        }
+        self.candidates.judged(hash, judgement);
         valid
     }
 
-    /// Validity is a function of the parent state and the block, and of nothing else.
-    fn judge(&self, block: &Block) -> Result<Executed, Misfit> {
+    /// Validity is a function of the parent state and the block, and of nothing else. The error says what is wrong.
+    fn judge(&self, block: &Block) -> Result<Executed, String> {
         let place = Place {
             chain: &self.config.chain,
             parent: self.head.as_ref().map(|(header, _)| header),
@@ -513,16 +309,7 @@ impl Replica {
         };
         place
             .check(&block.header, block.parent_certificate.as_ref())
-            .map_err(|e| match e {
-                Misplaced::OtherParentCertificate => Misfit::Body(e.to_string()),
-                _ => Misfit::Block(e.to_string()),
-            })?;
-        Execution::run(&self.state, block).map_err(|e| {
-            if e.is_of_the_body() {
-                Misfit::Body(e.to_string())
-            } else {
-                Misfit::Block(e.to_string())
-            }
-        })
+            .map_err(|e| e.to_string())?;
+        Execution::run(&self.state, block).map_err(|e| e.to_string())
     }
 }

@@ -13,13 +13,14 @@
 //!
 //! Trust: every input that reaches the library from outside has had its sender and signature checked by the caller.
 
+mod guard;
 mod records;
 mod verify;
 
 pub use records::{polka_of, round_of};
 
 use super::{
-    context::{self as ctx, Address, Chain, Content, Height, Proposal, Vote, to_ledger_round},
+    context::{self as ctx, Address, Chain, Content, Height, Vote, to_ledger_round},
     evidence::{Conflicts, conflicts},
     journal::{Journal, JournalError},
     message::{SignedProposal, SignedVote, VoteSet, WalRecord, from_core_proposal, from_core_vote},
@@ -30,11 +31,11 @@ use arc_malachitebft_core_consensus::{
 };
 use arc_malachitebft_core_types as core;
 use core::{
-    LinearTimeouts, RoundCertificate, RoundCertificateType, SignedMessage, Timeout, ValuePayload,
+    LinearTimeouts, RoundCertificate, RoundCertificateType, Timeout, ValuePayload,
     VoteExtensionPolicy, VoteType,
 };
+use guard::SignGuard;
 use ledger::{
-    certificate::VoteKind,
     codec,
     hash::{BlockHash, ChainId, Hash},
     keys::{PublicKey, SecretKey, Signature},
@@ -42,10 +43,7 @@ use ledger::{
     validators::ValidatorSet as LedgerSet,
 };
 use records::{input_of, record_of};
-use std::{
-    collections::{BTreeMap, HashSet},
-    time::Duration,
-};
+use std::{collections::HashSet, time::Duration};
 
 /// Heights ahead for which the library keeps inputs: only the next, whose validators are known.
 const QUEUED_HEIGHTS_MAX: usize = 2;
@@ -117,15 +115,12 @@ pub struct Consensus {
 
 /// Our side of the library's effects.
 struct Host {
-    key: SecretKey,
-    address: Address,
+    guard: SignGuard,
     chain: ChainId,
     timers: Vec<(Timeout, TimerId)>,
     next_timer: u64,
     /// While the write-ahead log is fed again, nothing is appended to it.
     replaying: bool,
-    votes_signed: BTreeMap<(LedgerHeight, LedgerRound, VoteKind), SignedVote>,
-    proposals_signed: BTreeMap<(LedgerHeight, LedgerRound), SignedProposal>,
     verified: HashSet<(Hash, PublicKey, Signature)>,
     propose_timeout: Duration,
     vote_timeout: Duration,
@@ -175,14 +170,11 @@ impl Consensus {
             QUEUED_INPUTS_MAX,
         );
         let host = Host {
-            key,
-            address,
+            guard: SignGuard::new(key, chain),
             chain,
             timers: Vec::new(),
             next_timer: 0,
             replaying: false,
-            votes_signed: BTreeMap::new(),
-            proposals_signed: BTreeMap::new(),
             verified: HashSet::new(),
             propose_timeout: timeouts.propose,
             vote_timeout: timeouts.vote,
@@ -210,10 +202,9 @@ impl Consensus {
         self.host.accuse(self.library.height().0, late);
         let host = &mut self.host;
         host.timers.clear();
-        host.votes_signed.retain(|(h, ..), _| *h >= height);
-        host.proposals_signed.retain(|(h, _), _| *h >= height);
+        host.guard.forget_below(height);
         for record in wal {
-            host.remember_promise(record);
+            host.guard.remember(record);
         }
         let inputs: Vec<Input<Chain>> = wal
             .iter()
@@ -245,6 +236,12 @@ impl Consensus {
     /// The height under way.
     pub fn height(&self) -> LedgerHeight {
         self.library.height().0
+    }
+
+    /// Whether a round is close enough to the one under way to be kept anything of. The library drops what is not.
+    pub fn is_within_reach(&self, round: LedgerRound) -> bool {
+        let reach = i64::from(library::MAX_FUTURE_ROUND_LOOKAHEAD);
+        i64::from(round.0) <= self.library.round().as_i64().saturating_add(reach)
     }
 
     /// What is asked of the replica since the last call.
@@ -327,11 +324,15 @@ impl Host {
             }
             E::SignVote(vote, r) => {
                 self.sync(journal)?;
-                r.resume_with(self.sign_vote(vote))
+                let signed = self.guard.vote(vote);
+                self.trust_own(Content::Vote(signed.message), signed.signature);
+                r.resume_with(signed)
             }
             E::SignProposal(proposal, r) => {
                 self.sync(journal)?;
-                r.resume_with(self.sign_proposal(proposal))
+                let signed = self.guard.proposal(proposal);
+                self.trust_own(Content::Proposal(signed.message), signed.signature);
+                r.resume_with(signed)
             }
             E::PublishConsensusMsg(message, r) => {
                 self.sync(journal)?;
@@ -445,69 +446,6 @@ impl Host {
         self.timers.retain(|(t, _)| *t != timeout);
         self.timers.push((timeout, id));
         self.requests.push(Request::Timer(id, duration));
-    }
-
-    /// Own votes and proposals in the log are promises.
-    fn remember_promise(&mut self, record: &WalRecord) {
-        match record {
-            WalRecord::Vote(v) if v.vote.validator == self.address.0 => {
-                self.votes_signed
-                    .entry((v.vote.height, v.vote.round, v.vote.kind))
-                    .or_insert(*v);
-            }
-            WalRecord::Proposal(p) if p.proposal.proposer == self.address.0 => {
-                self.proposals_signed
-                    .entry((p.proposal.height, p.proposal.round))
-                    .or_insert(*p);
-            }
-            _ => {}
-        }
-    }
-
-    fn sign_vote(&mut self, vote: Vote) -> core::SignedVote<Chain> {
-        let Some(unsigned) = vote.to_ledger() else {
-            // A vote in no round: it cannot be, and a signature of zeros convinces nobody.
-            return SignedMessage::new(vote, Signature([0; 64]));
-        };
-        let position = (unsigned.height, unsigned.round, unsigned.kind);
-        if let Some(before) = self.votes_signed.get(&position) {
-            return (*before).into();
-        }
-        let signature = self.sign(Content::Vote(vote));
-        let signed = SignedVote {
-            vote: unsigned,
-            signature,
-        };
-        self.votes_signed.insert(position, signed);
-        signed.into()
-    }
-
-    fn sign_proposal(&mut self, proposal: Proposal) -> core::SignedProposal<Chain> {
-        let Some(unsigned) = proposal.to_ledger() else {
-            return SignedMessage::new(proposal, Signature([0; 64]));
-        };
-        let position = (unsigned.height, unsigned.round);
-        if let Some(before) = self.proposals_signed.get(&position) {
-            return (*before).into();
-        }
-        let signature = self.sign(Content::Proposal(proposal));
-        let signed = SignedProposal {
-            proposal: unsigned,
-            signature,
-        };
-        self.proposals_signed.insert(position, signed);
-        signed.into()
-    }
-
-    fn sign(&mut self, content: Content) -> Signature {
-        let Some((domain, bytes)) = ctx::sign_bytes(&self.chain, content) else {
-            return Signature([0; 64]);
-        };
-        let signature = self.key.sign(domain, &bytes);
-        let digest = ledger::hash::hash(domain, &bytes);
-        self.verified
-            .insert((digest, self.key.public_key(), signature));
-        signature
     }
 
     fn publish(&mut self, message: &SignedConsensusMsg<Chain>) {

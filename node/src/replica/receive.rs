@@ -102,7 +102,18 @@ impl Replica {
         now: Now,
         journal: &mut dyn Journal,
     ) -> Result<(), ConsensusError> {
-        if compact.header.hash() != proposal.proposal.block {
+        let CompactBlock {
+            header,
+            transactions,
+            parent_certificate,
+        } = &compact;
+        // Whoever passed it on may have changed what stands beside the signature: this proves nothing against anyone.
+        let ids = transactions.iter().copied();
+        let own = header.check_body(ids, parent_certificate.as_ref()).is_ok();
+        if !own || header.hash() != proposal.proposal.block {
+            return Ok(());
+        }
+        if !self.consensus.is_within_reach(proposal.proposal.round) {
             return Ok(());
         }
         self.consensus

@@ -153,7 +153,7 @@ fn the_format_is_pinned() {
     let manifest = manifest(&tree(300, 1), 7);
     let bytes = manifest.encode();
     let chunks = manifest.chunks().len();
-    let (header, certificate, validators) = (280, 8 + 4 + 32 + 8 + 4 * 96, 8 + 4 * 72);
+    let (header, certificate, validators) = (312, 8 + 4 + 32 + 8 + 4 * 96, 8 + 4 * 72);
     let before_cut = 1 + header + certificate + validators;
     assert_eq!(bytes.len(), before_cut + 8 + 8 + chunks * 82);
     let number = |at: usize| u64::from_be_bytes(bytes[at..at + 8].try_into().unwrap());

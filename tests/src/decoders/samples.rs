@@ -14,7 +14,7 @@ use ledger::{
     genesis::{Genesis, GenesisAccount, GenesisValidator, PROTOCOL_VERSION, Parameters},
     hash::{Address, BlockHash, ChainId, Hash, StateRoot, TxId},
     keys::SecretKey,
-    state::{Code, Execution, Outcome, State, entries::Key, tree::Proof},
+    state::{Code, Executed, Execution, Outcome, State, entries::Key, tree::Proof},
     transaction::{Operation, Proposal, SignedTransaction, Transaction},
     units::{Amount, Height, Nonce, Power, Round, TimestampMs, Version},
     untrusted::Untrusted,
@@ -132,7 +132,8 @@ fn transactions() -> Vec<SignedTransaction> {
 }
 
 /// The header after a state, and a certificate for it.
-fn certified(state: &State, transactions_root: ledger::hash::TransactionsRoot) -> CertifiedHeader {
+fn certified(executed: &Executed) -> CertifiedHeader {
+    let state = &executed.state;
     let set = state.validators().current.clone();
     let header = Header {
         protocol_version: PROTOCOL_VERSION,
@@ -143,7 +144,8 @@ fn certified(state: &State, transactions_root: ledger::hash::TransactionsRoot) -
         parent_certificate: Default::default(),
         time: TimestampMs(2),
         proposer: key(1).address(),
-        transactions_root,
+        transaction_ids: executed.transaction_ids(),
+        transactions_root: executed.transactions_root(),
         state_root: state.root(),
         validators: set.hash(),
         next_validators: set.hash(),
@@ -177,9 +179,8 @@ impl Samples {
             execution.apply(&verified).expect("admissible");
         }
         let executed = execution.finish();
-        let root = executed.transactions_root();
+        let certified = certified(&executed);
         let state = executed.state;
-        let certified = certified(&state, root);
         let validators = state.validators().current.clone();
         let (manifest, subtrees) = Manifest::of_tree(
             state.tree(),

@@ -150,6 +150,7 @@ impl Fake {
             parent_certificate: before.map_or(CertificateHash::default(), |b| b.certificate.hash()),
             time: TimestampMs(1_000 + executed.state.height().0),
             proposer: self.validator.address(),
+            transaction_ids: executed.transaction_ids(),
             transactions_root: executed.transactions_root(),
             state_root: executed.state.root(),
             validators: sets.current.hash(),

@@ -129,6 +129,7 @@ impl Chain {
             parent_certificate: before.map(|b| b.certificate.hash()).unwrap_or_default(),
             time: TimestampMs(1_000 + height.0),
             proposer: sets.current.proposer(height, Round(0)).address,
+            transaction_ids: executed.transaction_ids(),
             transactions_root: executed.transactions_root(),
             state_root: executed.state.root(),
             validators: sets.current.hash(),

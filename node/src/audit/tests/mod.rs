@@ -6,7 +6,7 @@ use super::{Fault, Report, verify_ledger};
 use crate::config::NodeDir;
 use chain::{Chain, certificate};
 use ledger::{
-    block::transactions_root,
+    block::{transaction_ids_hash, transactions_root},
     hash::StateRoot,
     state::Outcome,
     transaction::SignedTransaction,
@@ -119,8 +119,9 @@ fn a_forged_signature_is_named() {
         chain.resign(7, |block| {
             block.block.transactions[2].signature.0[5] ^= 1;
             let ids = block.block.transactions.iter().map(SignedTransaction::id);
-            let root = transactions_root(ids.zip(&block.outcomes));
-            block.block.header.transactions_root = root;
+            let header = &mut block.block.header;
+            header.transaction_ids = transaction_ids_hash(ids.clone());
+            header.transactions_root = transactions_root(ids.zip(&block.outcomes));
         });
     });
     assert_fault(&fault, 7, "transaction 2 of the block: the signature");

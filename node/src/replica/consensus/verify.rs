@@ -9,7 +9,10 @@ use core::{
     CertificateError, CommitCertificate, NilOrVal, Round, RoundCertificate, RoundCertificateType,
     ThresholdParam, VoteType,
 };
-use ledger::keys::{PublicKey, Signature};
+use ledger::{
+    hash::Hash,
+    keys::{PublicKey, Signature},
+};
 
 /// The library's own error, which it wants back as it is.
 type Verdict = Result<(), CertificateError<Chain>>;
@@ -31,12 +34,24 @@ impl Host {
         }
         let holds = key.verify(domain, &bytes, signature).is_ok();
         if holds {
-            if self.verified.len() >= VERIFIED_MAX {
-                self.verified.clear();
-            }
-            self.verified.insert(entry);
+            self.remember_verified(entry);
         }
         holds
+    }
+
+    /// What this node signed itself needs no checking when the library asks.
+    pub(super) fn trust_own(&mut self, content: Content, signature: Signature) {
+        if let Some((domain, bytes)) = ctx::sign_bytes(&self.chain, content) {
+            let digest = ledger::hash::hash(domain, &bytes);
+            self.remember_verified((digest, self.guard.public_key(), signature));
+        }
+    }
+
+    fn remember_verified(&mut self, entry: (Hash, PublicKey, Signature)) {
+        if self.verified.len() >= VERIFIED_MAX {
+            self.verified.clear();
+        }
+        self.verified.insert(entry);
     }
 
     pub(super) fn vote(

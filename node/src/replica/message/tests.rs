@@ -4,7 +4,9 @@
 use super::*;
 use ledger::{
     certificate::VoteKind,
-    hash::{CertificateHash, ChainId, StateRoot, TransactionsRoot, ValidatorSetHash},
+    hash::{
+        CertificateHash, ChainId, StateRoot, TransactionIdsHash, TransactionsRoot, ValidatorSetHash,
+    },
     units::TimestampMs,
 };
 use std::fmt::Debug;
@@ -41,7 +43,7 @@ fn proposal() -> SignedProposal {
 
 fn header() -> Header {
     Header {
-        protocol_version: 1,
+        protocol_version: 2,
         chain: ChainId([1; 32]),
         height: Height(258),
         round: Round(2),
@@ -49,6 +51,7 @@ fn header() -> Header {
         parent_certificate: CertificateHash([3; 32]),
         time: TimestampMs(4),
         proposer: VALIDATOR,
+        transaction_ids: TransactionIdsHash([4; 32]),
         transactions_root: TransactionsRoot([5; 32]),
         state_root: StateRoot([6; 32]),
         validators: ValidatorSetHash([7; 32]),
