@@ -7,7 +7,7 @@ use super::{
     ConsensusError, Effect, Journal, Now, Replica, Timer, Verdict,
     candidates::Incomplete,
     context,
-    message::{CompactBlock, SignedProposal, WalRecord},
+    message::{CompactBlock, PROPOSAL_TRANSACTIONS_MAX, SignedProposal, WalRecord},
 };
 use crate::event::Alarm;
 use arc_malachitebft_core_consensus as library;
@@ -43,12 +43,21 @@ impl Replica {
                     round,
                     proposer,
                     block,
-                    synced: false,
+                    synced,
                     ..
-                } if *proposer == self.address => {
-                    self.candidates.proposed(*round, *block);
+                } => {
+                    self.candidates.verdict_given(block);
+                    if *proposer == self.address && !synced {
+                        self.candidates.proposed(*round, *block);
+                    }
                 }
                 _ => {}
+            }
+        }
+        // A crash came between a block and the verdict on it: it waits for one again.
+        for record in wal {
+            if let WalRecord::Proposal(proposal) = record {
+                self.candidates.proposed_again(*proposal);
             }
         }
     }
@@ -76,12 +85,13 @@ impl Replica {
             core::Round::new(round.0),
             context::Value(hash),
         );
+        self.candidates.verdict_given(&hash);
         self.consensus.feed(library::Input::Propose(value), journal)
     }
 
     fn make_block(&self, round: Round, now: Now) -> (Block, Executed) {
         let mut execution = Execution::new(&self.state);
-        let transactions = self.mempool.fill(&mut execution);
+        let transactions = self.mempool.fill(&mut execution, PROPOSAL_TRANSACTIONS_MAX);
         let executed = execution.finish();
         let sets = executed.state.validators();
         let earliest = self
@@ -144,6 +154,9 @@ impl Replica {
         journal: &mut dyn Journal,
     ) -> Result<(), ConsensusError> {
         let hash = proposal.proposal.block;
+        if self.candidates.proposed_again(proposal) {
+            return self.judge_when_timely(hash, now, journal);
+        }
         if !self.candidates.wants(&proposal.proposal, from) {
             return Ok(());
         }
@@ -193,8 +206,8 @@ impl Replica {
         self.judge_when_timely(hash, now, journal)
     }
 
-    /// Judges a block that was proposed, unless it is fresh and dated too far ahead: then later. A proposal that names
-    /// a polka is not fresh: a quorum has found it timely.
+    /// Judges a block that was proposed, unless it is fresh and dated too far ahead: then later. What a quorum has
+    /// prevoted, in this round or in one that the proposal names, is not fresh: they have found it timely.
     pub(super) fn judge_when_timely(
         &mut self,
         hash: BlockHash,
@@ -208,12 +221,13 @@ impl Replica {
             return Ok(());
         };
         let ahead = block.header.time.0.saturating_sub(now.unix.0);
-        if ahead > AHEAD_MS_MAX && proposal.proof_of_lock.is_none() {
+        let is_fresh =
+            proposal.proof_of_lock.is_none() && !self.consensus.has_polka(proposal.round, hash);
+        if ahead > AHEAD_MS_MAX && is_fresh {
             let wait = Duration::from_millis((ahead - AHEAD_MS_MAX).min(60_000));
             self.emit(Effect::SetTimer(Timer::Timely(hash), wait));
             return Ok(());
         }
-        self.candidates.no_longer_waits(&hash);
         let valid = self.execute(&hash);
         let verdict = Verdict {
             round: proposal.round,
@@ -224,6 +238,37 @@ impl Replica {
             synced: false,
         };
         self.feed_verdict(&verdict, journal)
+    }
+
+    /// Judges the blocks that the write-ahead log has without a verdict.
+    pub(super) fn judge_what_waited(
+        &mut self,
+        now: Now,
+        journal: &mut dyn Journal,
+    ) -> Result<(), ConsensusError> {
+        let waiting: Vec<BlockHash> = self.candidates.waiting().map(|p| p.block).collect();
+        for hash in waiting {
+            self.judge_when_timely(hash, now, journal)?;
+        }
+        Ok(())
+    }
+
+    /// Judges the blocks that wait for their time although a quorum has prevoted them.
+    pub(super) fn judge_what_a_quorum_wants(
+        &mut self,
+        now: Now,
+        journal: &mut dyn Journal,
+    ) -> Result<(), ConsensusError> {
+        let wanted: Vec<BlockHash> = self
+            .candidates
+            .waiting()
+            .filter(|p| self.consensus.has_polka(p.round, p.block))
+            .map(|p| p.block)
+            .collect();
+        for hash in wanted {
+            self.judge_when_timely(hash, now, journal)?;
+        }
+        Ok(())
     }
 
     /// A block that came by block sync under a certificate that holds. Invalid here, it means that this node is wrong.

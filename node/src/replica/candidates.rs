@@ -14,7 +14,8 @@ use ledger::{
     units::Round,
 };
 use std::{
-    collections::{BTreeMap, HashMap},
+    cell::OnceCell,
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
 };
 
@@ -37,10 +38,24 @@ pub(super) struct Candidates {
 struct Whole {
     block: Arc<Block>,
     judgement: Option<Result<Executed, String>>,
-    /// Where it was proposed, until it is judged.
+    /// Where it was proposed last, until consensus is given a verdict on it.
     proposal: Option<SignedProposal>,
+    /// Whether consensus was given one at this height.
+    verdict_given: bool,
+    /// Where each transaction stands, made when one is first asked for.
+    positions: OnceCell<HashMap<TxId, usize>>,
     /// The round it was proposed in by another.
     round: Option<Round>,
+}
+
+impl Whole {
+    fn transaction(&self, id: &TxId) -> Option<&VerifiedTransaction> {
+        let transactions = &self.block.transactions;
+        let positions = self
+            .positions
+            .get_or_init(|| (0..).zip(transactions).map(|(n, t)| (t.id(), n)).collect());
+        transactions.get(*positions.get(id)?)
+    }
 }
 
 /// A block some of whose bodies are not here.
@@ -117,11 +132,7 @@ impl Candidates {
 
     /// The body of a transaction of one of the blocks.
     pub(super) fn transaction(&self, id: &TxId) -> Option<&VerifiedTransaction> {
-        let whole = self
-            .whole
-            .values()
-            .flat_map(|w| &w.block.transactions)
-            .find(|t| t.id() == *id);
+        let whole = self.whole.values().find_map(|w| w.transaction(id));
         whole.or_else(|| self.incomplete.values().find_map(|i| i.have.get(id)))
     }
 
@@ -133,21 +144,41 @@ impl Candidates {
             block,
             judgement: None,
             proposal,
+            verdict_given: false,
+            positions: OnceCell::new(),
             round: proposal.map(|p| p.proposal.round),
         });
         hash
     }
 
-    /// Where a block was proposed, while it waits to be judged.
+    /// Where a block was proposed, while it waits for a verdict.
     pub(super) fn proposal(&self, hash: &BlockHash) -> Option<SignedProposal> {
         self.whole.get(hash)?.proposal
     }
 
-    /// The block's proposal is being judged: it waits no more.
-    pub(super) fn no_longer_waits(&mut self, hash: &BlockHash) {
+    /// The proposals of whole blocks that wait for a verdict.
+    pub(super) fn waiting(&self) -> impl Iterator<Item = &BlockProposal> {
+        let waiting = self.whole.values().filter_map(|w| w.proposal.as_ref());
+        waiting.map(|p| &p.proposal)
+    }
+
+    /// Consensus is given a verdict on the block: it waits no more, and one is enough for all rounds.
+    pub(super) fn verdict_given(&mut self, hash: &BlockHash) {
         if let Some(whole) = self.whole.get_mut(hash) {
             whole.proposal = None;
+            whole.verdict_given = true;
         }
+    }
+
+    /// A proposal came. Whether it is of a whole block that has no verdict yet, and so waits for one, is the answer: its
+    /// time had not come, or a crash came first.
+    pub(super) fn proposed_again(&mut self, proposal: SignedProposal) -> bool {
+        let whole = self.whole.get_mut(&proposal.proposal.block);
+        let Some(whole) = whole.filter(|w| !w.verdict_given) else {
+            return false;
+        };
+        whole.proposal = Some(proposal);
+        true
     }
 
     /// The block this node proposed in a round.
@@ -198,7 +229,7 @@ impl Candidates {
         let Some(incomplete) = self.incomplete.get_mut(hash) else {
             return;
         };
-        let missing: std::collections::HashSet<TxId> = incomplete.missing().into_iter().collect();
+        let missing: HashSet<TxId> = incomplete.missing().into_iter().collect();
         let wanted = bodies.into_iter().filter(|t| missing.contains(&t.id()));
         incomplete.have.extend(wanted.map(|t| (t.id(), t)));
     }

@@ -1,7 +1,8 @@
 //! Block sync: a replica that lags asks a peer for committed blocks, and takes them one height after another.
 //!
 //! A peer's word on how far it is moves nobody but this node's requests; a block counts when its certificate holds. One
-//! request at a time, and one that is not answered is made to another peer.
+//! request at a time, each to another peer than the last: one that does not answer, or answers with what was not asked
+//! for, only costs a turn.
 
 use super::{
     ConsensusError, Effect, Journal, Replica, Timer,
@@ -25,7 +26,10 @@ const PEERS_MAX: usize = 256;
 #[derive(Debug, Default)]
 pub(super) struct CatchUp {
     heights: BTreeMap<PublicKey, Height>,
-    asked: Option<PublicKey>,
+    /// The request under way: whom, and for the block of which height.
+    asked: Option<(PublicKey, Height)>,
+    /// Who was asked last, whatever came of it.
+    asked_last: Option<PublicKey>,
     queue: BTreeMap<Height, (PublicKey, Arc<Block>, Certificate)>,
     /// The height whose certificate was given to the library already.
     fed: Option<Height>,
@@ -60,7 +64,7 @@ impl CatchUp {
 
     pub(super) fn forget(&mut self, peer: &PublicKey) {
         self.heights.remove(peer);
-        if self.asked == Some(*peer) {
+        if self.asked.is_some_and(|(asked, _)| asked == *peer) {
             self.asked = None;
         }
     }
@@ -89,8 +93,23 @@ impl CatchUp {
                 .filter(|(_, h)| **h >= height)
                 .map(|(p, _)| *p)
         };
-        let after = self.asked.and_then(|asked| have().find(|p| *p > asked));
+        let last = self.asked_last;
+        let after = last.and_then(|last| have().find(|p| *p > last));
         after.or_else(|| have().next())
+    }
+
+    fn ask(&mut self, peer: PublicKey, height: Height) {
+        self.asked = Some((peer, height));
+        self.asked_last = Some(peer);
+    }
+
+    /// A peer has answered with blocks of these heights. Without the one that was asked for, it has pruned or lied: it
+    /// counts as having nothing until it says how far it is again.
+    fn answered(&mut self, peer: &PublicKey, mut heights: impl Iterator<Item = Height>) {
+        let asked = self.asked.take_if(|(asked, _)| asked == peer);
+        if asked.is_some_and(|(_, height)| heights.all(|h| h != height)) {
+            self.heights.remove(peer);
+        }
     }
 }
 
@@ -108,9 +127,6 @@ impl Replica {
 
     /// Asks for blocks if someone is ahead. `patience_over`: the height has lasted long, or the last request has.
     pub(super) fn look_ahead(&mut self, patience_over: bool) {
-        if self.diverged {
-            return;
-        }
         let height = self.height();
         let wanted = self.catch_up.first_missing(height);
         if patience_over {
@@ -122,7 +138,7 @@ impl Replica {
             return;
         }
         if let Some(from) = self.catch_up.provider(wanted) {
-            self.catch_up.asked = Some(from);
+            self.catch_up.ask(from, wanted);
             self.emit(Effect::FetchBlocks {
                 from,
                 height: wanted,
@@ -136,13 +152,8 @@ impl Replica {
         blocks: Vec<(Arc<Block>, Certificate)>,
         journal: &mut dyn Journal,
     ) -> Result<(), ConsensusError> {
-        if self.catch_up.asked == Some(peer) {
-            self.catch_up.asked = None;
-        }
-        if blocks.is_empty() {
-            // It has pruned or lied; either way, somebody else.
-            self.catch_up.heights.remove(&peer);
-        }
+        let heights = blocks.iter().map(|(block, _)| block.header.height);
+        self.catch_up.answered(&peer, heights);
         for (block, certificate) in blocks {
             let height = block.header.height;
             let fits = certificate.height == height && certificate.block == block.hash();
@@ -171,7 +182,7 @@ impl Replica {
         journal: &mut dyn Journal,
     ) -> Result<bool, ConsensusError> {
         let height = self.height();
-        if self.finished || self.diverged || self.catch_up.fed == Some(height) {
+        if self.finished || self.catch_up.fed == Some(height) {
             return Ok(false);
         }
         let Some((_, _, certificate)) = self.catch_up.queue.get(&height) else {
@@ -209,5 +220,50 @@ impl Replica {
             let what = format!("a certificate that does not hold: {why}");
             self.emit(Effect::Fault { peer, what });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ledger::keys::SecretKey;
+
+    #[test]
+    fn whoever_answers_with_something_else_costs_a_turn_and_no_more() {
+        let mut peers = [1, 2, 3].map(|n| SecretKey::from_seed([n; 32]).public_key());
+        peers.sort();
+        let mut catch_up = CatchUp::default();
+        let wanted = Height(5);
+        let mut asked = Vec::new();
+        for turn in 0..6 {
+            for peer in peers {
+                catch_up.hint(peer, Height(10));
+            }
+            let peer = catch_up.provider(wanted).unwrap();
+            catch_up.ask(peer, wanted);
+            asked.push(peer);
+            let answer = if turn % 2 == 0 {
+                vec![]
+            } else {
+                vec![Height(1)]
+            };
+            catch_up.answered(&peer, answer.into_iter());
+            assert_ne!(
+                catch_up.provider(wanted),
+                Some(peer),
+                "asked in turn {turn}"
+            );
+        }
+        assert_eq!(asked, [peers, peers].concat());
+    }
+
+    #[test]
+    fn whoever_answers_as_asked_stays_a_provider() {
+        let peer = SecretKey::from_seed([1; 32]).public_key();
+        let mut catch_up = CatchUp::default();
+        catch_up.hint(peer, Height(10));
+        catch_up.ask(peer, Height(5));
+        catch_up.answered(&peer, [Height(5), Height(6)].into_iter());
+        assert_eq!(catch_up.provider(Height(7)), Some(peer));
     }
 }

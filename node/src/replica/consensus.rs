@@ -244,6 +244,14 @@ impl Consensus {
         i64::from(round.0) <= self.library.round().as_i64().saturating_add(reach)
     }
 
+    /// Whether a quorum is known to have prevoted a block in a round.
+    pub fn has_polka(&self, round: LedgerRound, block: BlockHash) -> bool {
+        let round = core::Round::new(round.0);
+        self.library
+            .polka_certificate(round, &ctx::Value(block))
+            .is_some()
+    }
+
     /// What is asked of the replica since the last call.
     pub fn take_requests(&mut self) -> Vec<Request> {
         std::mem::take(&mut self.host.requests)

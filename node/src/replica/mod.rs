@@ -25,12 +25,15 @@ mod candidates;
 mod catch_up;
 pub mod consensus;
 pub mod context;
+mod early;
 pub mod evidence;
 mod io;
 pub mod journal;
 pub mod mempool;
 pub mod message;
 mod receive;
+#[cfg(test)]
+mod tests;
 mod voting;
 
 pub use consensus::{ConsensusError, Timeouts, TimerId};
@@ -43,19 +46,19 @@ use arc_malachitebft_core_consensus as library;
 use candidates::Candidates;
 use catch_up::CatchUp;
 use consensus::{Consensus, Request};
+use early::Early;
 use evidence::{Conflicts, Equivocation};
 use ledger::{
     block::{CommittedBlock, Header},
     certificate::Certificate,
     hash::{Address, BlockHash, TxId},
-    keys::PublicKey,
     state::State,
     transaction::VerifiedTransaction,
     units::{Height, Nonce, Round},
 };
 use mempool::{Mark, Mempool, Source};
 use message::{Message, SignedProposal, WalRecord};
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 /// How often what waits is said again.
 const REGOSSIP_EVERY: Duration = Duration::from_secs(2);
@@ -83,8 +86,8 @@ pub struct Replica {
     diverged: bool,
     /// The own proposal of this height's newest round, to be said again.
     proposed: Option<SignedProposal>,
-    /// Messages of the next height, by sender.
-    early: BTreeMap<Address, Vec<(PublicKey, Message)>>,
+    /// Messages of the next height.
+    early: Early,
     effects: Vec<Effect>,
 }
 
@@ -125,7 +128,7 @@ impl Replica {
             finished: false,
             diverged: false,
             proposed: None,
-            early: BTreeMap::new(),
+            early: Early::default(),
             effects: Vec::new(),
             config,
             state,
@@ -134,6 +137,7 @@ impl Replica {
         replica.recover_candidates(&wal);
         replica.emit(Effect::SetTimer(Timer::Regossip, REGOSSIP_EVERY));
         replica.start_height(&wal, journal)?;
+        replica.judge_what_waited(now, journal)?;
         replica.settle(now, journal)?;
         let effects = std::mem::take(&mut replica.effects);
         Ok((replica, effects))
@@ -188,6 +192,8 @@ impl Replica {
         journal: &mut dyn Journal,
     ) -> Result<Vec<Effect>, ConsensusError> {
         match input {
+            // It neither follows nor signs any more; others take its clients' transactions all the same.
+            _ if self.diverged && !matches!(input, Input::Submitted { .. }) => {}
             Input::Timer(timer) => self.timer(timer, now, journal)?,
             Input::Message { from, message } => self.receive(from, message, now, journal)?,
             Input::Submitted {
@@ -286,6 +292,9 @@ impl Replica {
     fn settle(&mut self, now: Now, journal: &mut dyn Journal) -> Result<(), ConsensusError> {
         loop {
             let requests = self.consensus.take_requests();
+            if self.diverged {
+                return Ok(());
+            }
             if requests.is_empty() && !self.go_on(now, journal)? {
                 return Ok(());
             }
@@ -297,9 +306,6 @@ impl Replica {
 
     /// Whether something new has begun that consensus may ask about.
     fn go_on(&mut self, now: Now, journal: &mut dyn Journal) -> Result<bool, ConsensusError> {
-        if self.diverged {
-            return Ok(false);
-        }
         if std::mem::take(&mut self.finished) {
             self.pausing = true;
             self.emit(Effect::SetTimer(
@@ -308,7 +314,7 @@ impl Replica {
             ));
         }
         if self.pausing {
-            let work = !self.mempool.is_empty()
+            let work = !self.mempool.has_no_work()
                 || !self.early.is_empty()
                 || self.catch_up.has(self.height());
             if work {
@@ -322,10 +328,8 @@ impl Replica {
     fn begin_height(&mut self, now: Now, journal: &mut dyn Journal) -> Result<(), ConsensusError> {
         self.pausing = false;
         self.start_height(&[], journal)?;
-        for (_, messages) in std::mem::take(&mut self.early) {
-            for (from, message) in messages {
-                self.receive_current(from, message, now, journal)?;
-            }
+        for (from, message) in self.early.take() {
+            self.receive_current(from, message, now, journal)?;
         }
         Ok(())
     }
@@ -345,7 +349,7 @@ impl Replica {
             // Durable before the first signature: a crash after it must not find a node that knows nothing again.
             journal.promise_from(from)?;
         }
-        let votes = !self.diverged && self.voting.may_vote(height);
+        let votes = self.voting.may_vote(height);
         let set = self.state.next_validators().clone();
         self.emit(Effect::SetTimer(Timer::CatchUp(height), catch_up::PATIENCE));
         self.consensus.start(height, &set, votes, wal, journal)
@@ -479,6 +483,7 @@ impl Replica {
         } else {
             core::ValueOrigin::Consensus
         };
+        self.candidates.verdict_given(&verdict.block);
         self.consensus
             .feed(library::Input::ProposedValue(value, origin), journal)
     }

@@ -1,8 +1,8 @@
 //! Messages of peers: who signed, for which height, and what follows.
 //!
-//! Only the height under way reaches the library. What is of the next height is kept aside, a bounded number for each
-//! validator, its signature checked against the set that is already known: nobody can crowd another out. What is
-//! older is dropped, what is further ahead says only that this node lags.
+//! Only the height under way reaches the library. What is of the next height is kept aside ([`early`](super::early)), its
+//! signature checked against the set that is already known. What is older is dropped, what is further ahead says only
+//! that this node lags.
 
 use super::{
     ConsensusError, Journal, Now, Replica,
@@ -12,9 +12,6 @@ use super::{
 };
 use arc_malachitebft_core_consensus::Input;
 use ledger::{hash::Address, keys::PublicKey, validators::ValidatorSet};
-
-/// Messages of the next height that are kept for each validator.
-const EARLY_MAX: usize = 32;
 
 impl Replica {
     pub(super) fn receive(
@@ -26,7 +23,7 @@ impl Replica {
     ) -> Result<(), ConsensusError> {
         let height = self.height();
         let about = message.height();
-        if self.diverged || about < height {
+        if about < height {
             return Ok(());
         }
         if about > height.next() {
@@ -44,10 +41,7 @@ impl Replica {
             sets.after_next.clone()
         };
         if let Some(signer) = self.signer(&message, &set) {
-            let kept = self.early.entry(signer).or_default();
-            if kept.len() < EARLY_MAX {
-                kept.push((from, message));
-            }
+            self.early.keep(signer, from, message);
         }
         Ok(())
     }
@@ -69,12 +63,19 @@ impl Replica {
             return Ok(());
         }
         match message {
-            Message::Vote(vote) => self.consensus.feed(Input::Vote(vote.into()), journal),
+            Message::Vote(vote) => {
+                self.consensus.feed(Input::Vote(vote.into()), journal)?;
+                self.judge_what_a_quorum_wants(now, journal)
+            }
             Message::Proposal(proposal, compact) => {
                 self.receive_proposal(from, proposal, *compact, now, journal)
             }
             Message::Polka(votes) => match polka_of(&votes) {
-                Some(polka) => self.consensus.feed(Input::PolkaCertificate(polka), journal),
+                Some(polka) => {
+                    let polka = Input::PolkaCertificate(polka);
+                    self.consensus.feed(polka, journal)?;
+                    self.judge_what_a_quorum_wants(now, journal)
+                }
                 None => Ok(()),
             },
             Message::RoundEnded(votes) => self.receive_round(false, &votes, journal),

@@ -198,7 +198,7 @@ impl Runner {
                 other => self.outlet.carry_out(other),
             }
         }
-        let waiting = self.replica.mempool().len();
+        let waiting = self.replica.mempool().count();
         let shared = &self.outlet.shared;
         shared.mempool.store(waiting, Ordering::Relaxed);
         shared.votes.store(self.replica.votes(), Ordering::Relaxed);

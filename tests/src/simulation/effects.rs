@@ -184,6 +184,10 @@ impl Simulation {
                     b: hash,
                 });
             }
+            Some((_, a)) if *a != root => {
+                let what = format!("root {root:.8} after height {height}, others have {a:.8}");
+                return Err(self.unexpected(node, what));
+            }
             Some(_) => {}
             None => {
                 self.report.transactions += block.transactions.len() as u64;

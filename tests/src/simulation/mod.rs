@@ -1,5 +1,5 @@
 //! A network of replicas in one thread, from one seed: delays, losses, duplicates, crashes at any disk operation and
-//! between any two effects, restarts that crash again, wiped folders, partitions.
+//! between any two effects, restarts that crash again, wiped folders, keys that run twice, strangers who forge.
 //!
 //! What it watches: no two replicas commit different blocks at one height; no key signs two votes or proposals for one
 //! height, round and step; nothing that was said to be committed is lost; in the end all have one state root. The same

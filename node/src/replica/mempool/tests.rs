@@ -59,7 +59,7 @@ fn add(pool: &mut Mempool, from: u8, nonce: u64, source: Source) -> Result<bool,
 }
 
 fn filled(pool: &Mempool, state: &State) -> Vec<(Address, u64)> {
-    let taken = pool.fill(&mut Execution::new(state));
+    let taken = pool.fill(&mut Execution::new(state), 100);
     taken.iter().map(|t| (t.sender(), t.nonce.0)).collect()
 }
 
@@ -161,5 +161,69 @@ fn what_is_committed_or_can_be_in_no_block_any_more_goes() {
     let dropped = pool.settle(&block, &after);
     assert_eq!(dropped.len(), 1, "{dropped:?}");
     assert_eq!(dropped[0].0, transfer(2, 0, 1).id());
-    assert!(pool.is_empty());
+    assert_eq!(pool.count(), 0);
+}
+
+#[test]
+fn what_can_be_in_no_block_yet_neither_makes_work_nor_fills_the_pool() {
+    let limits = Limits {
+        transactions_max: 8,
+        ..Limits::default()
+    };
+    let mut pool = Mempool::new(limits);
+    for nonce in 1..100 {
+        add(&mut pool, 1, nonce, Source::Gossip).unwrap();
+    }
+    assert!(pool.has_no_work());
+    assert_eq!(pool.count(), 2, "a quarter of the pool, the newest");
+    for nonce in 0..8 {
+        add(&mut pool, 2, nonce, Source::Gossip).unwrap();
+    }
+    assert!(!pool.has_no_work());
+    let full = add(&mut pool, 3, 0, Source::Gossip);
+    assert_eq!(full, Err(Refusal::PoolFull { waiting: 8 }));
+}
+
+#[test]
+fn those_ahead_make_room_when_bytes_are_short() {
+    let bytes = transfer(1, 0, 100).encoded_bytes();
+    let mut pool = Mempool::new(Limits {
+        bytes_max: 2 * bytes,
+        ..Limits::default()
+    });
+    add(&mut pool, 1, 1, Source::Gossip).unwrap();
+    add(&mut pool, 1, 2, Source::Gossip).unwrap();
+    add(&mut pool, 2, 0, Source::Gossip).unwrap();
+    add(&mut pool, 3, 0, Source::Gossip).unwrap();
+    let full = add(&mut pool, 4, 0, Source::Gossip);
+    assert_eq!(full, Err(Refusal::PoolFull { waiting: 2 }));
+}
+
+#[test]
+fn a_gap_that_closes_or_opens_moves_all_that_stand_behind_it() {
+    let mut pool = Mempool::new(Limits::default());
+    let sender = key(1).address();
+    for nonce in [3, 1, 2] {
+        add(&mut pool, 1, nonce, Source::Gossip).unwrap();
+    }
+    assert!(pool.has_no_work());
+    // The one in front expires first, and a gap opens.
+    pool.add(transfer(1, 0, 1), Source::Gossip, &state())
+        .unwrap();
+    assert_eq!(pool.next_nonce(&sender, Nonce(0)), Nonce(4));
+    let mut state = state();
+    for committed in [vec![], vec![transfer(1, 0, 100)]] {
+        let mut execution = Execution::new(&state);
+        for transaction in &committed {
+            execution.apply(transaction).unwrap();
+        }
+        state = execution.finish().state;
+        pool.settle(&committed, &state);
+        // Another node's transaction took the place: its followers' turn has come.
+        assert_eq!(pool.has_no_work(), committed.is_empty());
+    }
+    let all = [1, 2, 3].map(|nonce| (sender, nonce));
+    assert_eq!(filled(&pool, &state), all);
+    let few = pool.fill(&mut Execution::new(&state), 2);
+    assert_eq!(few.len(), 2, "so many at the most");
 }
