@@ -6,7 +6,10 @@
 //! whole, synced one onto it. So **a missing file means a wiped node**, which may have signed what it no longer knows;
 //! [`Wal::open`] reports it and makes none.
 //!
-//! The entries mean nothing here; they are bytes tagged with a height.
+//! The entries mean nothing here; they are bytes tagged with a height. A file that is shorter than it was is damaged, not
+//! torn (`synced`): its node must not sign either.
+
+mod synced;
 
 use super::error::{IoContext, StoreError};
 use super::format::{FileHeader, FileKind, RecordHeader, RecordKind};
@@ -15,6 +18,7 @@ use super::{Result, disk, scan};
 use crate::units::Height;
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
+use synced::Synced;
 
 /// The size from which the WAL is rewritten without what is no longer needed.
 pub const WAL_BYTES_MAX: u64 = 64 << 20;
@@ -64,6 +68,7 @@ pub struct WalOpened {
 #[derive(Debug)]
 pub struct Wal {
     file: RecordFile,
+    synced: Synced,
     dir: PathBuf,
     options: WalOptions,
     /// The highest height ever promised.
@@ -145,8 +150,18 @@ impl Wal {
             let what = "the WAL has no head";
             return Err(StoreError::damaged(&path, file.len(), 0, what));
         }
+        let synced = Synced::open(dir)?;
+        let durable = synced.bytes_of(file.header().salt);
+        if file.len() < durable {
+            let records = cut.map_or(0, |cut| cut.records);
+            let what = format!(
+                "it ends here, and {durable} bytes of it were durable: what this node has signed since is not known"
+            );
+            return Err(StoreError::damaged(&path, file.len(), records, what));
+        }
         let mut wal = Self {
             file,
+            synced,
             dir: dir.to_owned(),
             options,
             floor,
@@ -156,6 +171,7 @@ impl Wal {
             latch: Latch::default(),
         };
         wal.forget_below(from);
+        wal.note_synced()?;
         Ok(Some(WalOpened { wal, entries, cut }))
     }
 
@@ -172,8 +188,12 @@ impl Wal {
     /// Makes durable what was appended. After a failure the WAL refuses everything.
     pub fn sync(&mut self) -> Result<()> {
         self.latch.check(self.file.path())?;
-        let result = self.file.sync();
+        let result = self.file.sync().and_then(|()| self.note_synced());
         self.latch.note(result)
+    }
+
+    fn note_synced(&mut self) -> Result<()> {
+        self.synced.note(self.file.header().salt, self.file.len())
     }
 
     /// Entries below `height` are needed no more: call it when the block below is durable in the log.
@@ -237,7 +257,7 @@ impl Wal {
             .options
             .bytes_max
             .max(self.file.len().saturating_mul(2));
-        Ok(())
+        self.note_synced()
     }
 
     fn read(&self, offset: u64) -> Result<(RecordHeader, Vec<u8>)> {

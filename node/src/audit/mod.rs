@@ -131,6 +131,7 @@ pub fn verify_ledger(dir: &NodeDir, progress: &dyn Fn(u64, u64)) -> Result<Repor
     audit.report.to = to;
     audit.begin(from);
     audit.run(from, to, progress)?;
+    audit.check_end(to);
     if let (None, Some(damage)) = (&audit.report.fault, damage) {
         let fault = audit.fault(Some(to.next()), damage.to_string(), false);
         audit.report.fault = Some(fault);
@@ -248,6 +249,18 @@ impl Audit {
             .filter(|_| placed)
             .and_then(|height| self.log.place(height));
         Fault { height, place, why }
+    }
+
+    /// A snapshot is taken when its block is in the log: one above the last block shows that the end is missing.
+    fn check_end(&mut self, to: Height) {
+        if let (None, Some(newest)) = (&self.report.fault, self.snapshots.newest())
+            && newest > to
+        {
+            let why = format!(
+                "the log ends with block {to}, and there is a snapshot of height {newest}: the blocks between are missing"
+            );
+            self.report.fault = Some(self.fault(Some(to.next()), why, false));
+        }
     }
 
     /// Says what was not checked.

@@ -81,6 +81,11 @@ impl Snapshots {
         self.manifests.get(&height).map(Manifest::block)
     }
 
+    /// The height of the newest.
+    pub(super) fn newest(&self) -> Option<Height> {
+        self.manifests.keys().next_back().copied()
+    }
+
     /// The state after a height, if a snapshot of it is there whole.
     pub(super) fn load(&mut self, height: Height) -> Option<(Header, State)> {
         let manifest = self.manifests.get(&height)?;

@@ -38,6 +38,7 @@ use journal::DiskJournal;
 use ledger::{
     block::{CertifiedHeader, Header},
     certificate::Certificate,
+    hash::ChainId,
     keys::SecretKey,
     store::{StoreError, disk::write_atomic},
     units::Height,
@@ -47,6 +48,7 @@ use reaper::Reaper;
 use shared::{Beginning, EVENTS_KEPT, Shared};
 use snapshots::Snapshots;
 use std::{
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -79,6 +81,30 @@ pub enum NodeError {
         height: Height,
         /// What is wrong.
         why: String,
+    },
+    /// The write-ahead log is damaged. Nobody else knows what it held.
+    #[error(
+        "{} is damaged at byte {offset}: {what}. Nobody else knows what this node has promised: restore the file, or move its \
+         folder away; the node then counts as wiped, and votes again when it has learnt from the others from where on it may",
+        .path.display()
+    )]
+    Promises {
+        /// The file.
+        path: PathBuf,
+        /// Where.
+        offset: u64,
+        /// What is wrong.
+        what: String,
+    },
+    /// The block log is another chain's.
+    #[error(
+        "the ledger is of chain {found:.8}, and genesis.json makes chain {expected:.8}: put back the genesis.json that this folder was made with, or use another folder"
+    )]
+    OtherChain {
+        /// The ledger's.
+        found: ChainId,
+        /// The genesis's.
+        expected: ChainId,
     },
     /// The network does not start.
     #[error(transparent)]

@@ -27,7 +27,13 @@ pub(super) struct Promises {
 /// [`NodeError`] if it is damaged.
 pub(super) fn promises(dir: &Path, decided: Height) -> Result<Promises, NodeError> {
     let next = decided.next();
-    let Some(opened) = Wal::open(dir, next)? else {
+    let opened = Wal::open(dir, next).map_err(|error| match error {
+        StoreError::Damaged {
+            path, offset, what, ..
+        } => NodeError::Promises { path, offset, what },
+        other => other.into(),
+    })?;
+    let Some(opened) = opened else {
         tracing::warn!(
             "the write-ahead log is missing: this node was wiped, and votes only when it has learnt what the others have"
         );

@@ -22,7 +22,7 @@ use ledger::{
     certificate::Certificate,
     codec,
     genesis::Genesis,
-    hash::BlockHash,
+    hash::{BlockHash, ChainId},
     keys::SecretKey,
     state::{Executed, Execution, State},
     store::{DirLock, Log, LogReader, StoreError},
@@ -121,7 +121,7 @@ fn open_log(dir: &Path) -> Result<Log, StoreError> {
     if let Some(cut) = &report.cut {
         tracing::warn!(
             ?cut,
-            "a torn tail of the block log was cut off; nothing in it was acknowledged"
+            "a torn tail of the block log was cut off: a crash leaves one, and nothing in it was acknowledged then"
         );
     }
     Ok(log)
@@ -141,8 +141,25 @@ struct Rebuilt {
     head: Option<CertifiedHeader>,
 }
 
+/// A log of another chain is not damaged, and nothing of it is set aside: it stands in the wrong folder.
+fn check_chain(log: &Log, expected: ChainId) -> Result<(), NodeError> {
+    let first = log.first().and_then(|first| log.iter_from(first).next());
+    let Some(record) = first.transpose()? else {
+        return Ok(());
+    };
+    match CommittedBlock::logged_header(&record.payload) {
+        Ok(header) if header.chain != expected => Err(NodeError::OtherChain {
+            found: header.chain,
+            expected,
+        }),
+        // One that cannot be read is found when it is executed.
+        _ => Ok(()),
+    }
+}
+
 /// The state after the last block of the log.
 fn rebuild(log: &mut Log, snapshots: &Store, genesis: &Genesis) -> Result<Rebuilt, NodeError> {
+    check_chain(log, genesis.chain_id())?;
     let (mut state, mut head) = match newest_snapshot(log, snapshots, genesis)? {
         Some((state, certified)) => (state, Some(certified)),
         None => (

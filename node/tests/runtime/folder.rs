@@ -113,3 +113,28 @@ fn a_ledger_damaged_in_the_middle_loses_what_follows_and_votes_no_second_time() 
         "{set_aside:?}"
     );
 }
+
+#[test]
+fn a_ledger_of_another_chain_is_named_and_left_as_it_is() {
+    let (_folder, dir) = stopped_chain();
+    let text = fs::read_to_string(dir.path().join("genesis.json")).unwrap();
+    let mut genesis: serde_json::Value = serde_json::from_str(&text).unwrap();
+    genesis["chain_name"] = "another".into();
+    fs::write(dir.path().join("genesis.json"), genesis.to_string()).unwrap();
+    let before = files(dir.ledger());
+    let error = recover(&dir).unwrap_err();
+    assert!(matches!(error, NodeError::OtherChain { .. }), "{error}");
+    assert_eq!(files(dir.ledger()), before);
+}
+
+#[test]
+fn a_write_ahead_log_that_was_cut_short_stops_the_node() {
+    let (_folder, dir) = stopped_chain();
+    let promises = dir.path().join("wal/promises");
+    let bytes = fs::read(&promises).unwrap();
+    fs::write(&promises, &bytes[..bytes.len() / 3]).unwrap();
+    for _ in 0..2 {
+        let error = recover(&dir).unwrap_err();
+        assert!(error.to_string().contains("promises is damaged"), "{error}");
+    }
+}

@@ -88,7 +88,11 @@ fn it_stays_small_and_remembers_the_highest_promise() {
         assert!(wal.bytes() < SMALL.bytes_max + 300, "{} bytes", wal.bytes());
     }
     drop(wal);
-    assert_eq!(files(dir.path()).len(), 1);
+    assert_eq!(
+        files(dir.path()).len(),
+        2,
+        "the promises, and how much of them is durable"
+    );
     // Everything it holds may be below the height, and still the floor is known.
     let opened = open(dir.path(), 201);
     assert_eq!(opened.wal.floor(), Some(Height(200)));
@@ -126,20 +130,51 @@ fn no_flipped_byte_is_accepted_silently() {
     }
     drop(wal);
     let sound = files(&dir);
-    let len = sound[0].1.len();
-    let last = len - 36 - payload(4).len();
-    for at in 0..len {
+    for at in 0..sound[0].1.len() {
         let mut damaged = sound.clone();
         damaged[0].1[at] ^= 1 << (at % 8);
         restore(&dir, &damaged);
-        match Wal::open(&dir, Height(0)) {
-            Ok(opened) => {
-                let opened = opened.unwrap();
-                assert!(at >= last, "byte {at} was accepted");
-                assert!(opened.cut.is_some());
-                assert_eq!(heights(&opened.entries), [1, 2, 3]);
+        let error = Wal::open(&dir, Height(0)).unwrap_err();
+        assert!(error.is_damage(), "byte {at}: {error}");
+    }
+    // A damaged note of what is durable only tells less.
+    for at in 0..sound[1].1.len() {
+        let mut damaged = sound.clone();
+        damaged[1].1[at] ^= 1 << (at % 8);
+        restore(&dir, &damaged);
+        assert_eq!(heights(&open(&dir, 0).entries), [1, 2, 3, 4]);
+    }
+}
+
+#[test]
+fn a_wal_cut_short_is_damaged_and_one_with_a_torn_tail_is_not() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = root.path().join("wal");
+    Wal::create_never_signed(&dir).unwrap();
+    let mut wal = open(&dir, 0).wal;
+    for height in 1..=3 {
+        wal.append(Height(height), &payload(height)).unwrap();
+        wal.sync().unwrap();
+    }
+    let durable = usize::try_from(wal.bytes()).unwrap();
+    wal.append(Height(4), &payload(4)).unwrap();
+    drop(wal);
+    let sound = files(&dir);
+    for len in 0..sound[0].1.len() {
+        let mut short = sound.clone();
+        short[0].1.truncate(len);
+        restore(&dir, &short);
+        // It stays damaged however often it is opened.
+        for _ in 0..2 {
+            match Wal::open(&dir, Height(0)) {
+                Ok(opened) => {
+                    assert!(len >= durable, "length {len} was accepted");
+                    assert_eq!(heights(&opened.unwrap().entries), [1, 2, 3]);
+                }
+                Err(error) => {
+                    assert!(len < durable && error.is_damage(), "length {len}: {error}");
+                }
             }
-            Err(error) => assert!(at < last && error.is_damage(), "byte {at}: {error}"),
         }
     }
 }

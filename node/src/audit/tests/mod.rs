@@ -111,6 +111,19 @@ fn a_torn_tail_is_no_fault_and_is_mentioned() {
 }
 
 #[test]
+fn an_end_that_is_missing_is_a_fault_when_a_snapshot_shows_that_there_was_more() {
+    let (_keep, dir) = folder();
+    let mut chain = Chain::new(BLOCKS);
+    chain.snapshot(&dir, 30);
+    chain.blocks.truncate(25);
+    chain.write(&dir, 1);
+    let report = audit(&dir);
+    let fault = report.fault.expect("a fault is found");
+    assert_eq!((report.blocks, fault.height), (25, Some(Height(26))));
+    assert!(fault.why.contains("height 30"), "{fault}");
+}
+
+#[test]
 fn a_forged_signature_is_named() {
     let fault = fault_of(|chain| chain.block(7).block.transactions[2].signature.0[5] ^= 1);
     assert_fault(&fault, 7, "transaction 2 of the block: the signature");
