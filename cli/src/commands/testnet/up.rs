@@ -107,11 +107,11 @@ pub fn run(context: &Context, args: &UpArgs) -> Result {
     }
     let made = create::ensure(&testnet, &plan)?;
     let members = testnet.members()?;
-    if let (Some(base), false) = (args.base_port, made) {
-        if wiring::move_to(&testnet, &members, base)? {
-            let note = format!("moving the nodes that are there to the ports from {base} on");
-            context.out.note(&note);
-        }
+    if let (Some(base), false) = (args.base_port, made)
+        && wiring::move_to(&testnet, &members, base)?
+    {
+        let note = format!("moving the nodes that are there to the ports from {base} on");
+        context.out.note(&note);
     }
     if !context.out.is_json() {
         let verb = if made { "made" } else { "carrying on" };
