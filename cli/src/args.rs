@@ -18,12 +18,26 @@ const EVERYWHERE: &str = "Options of every command";
 /// Where a testnet is if nothing is said.
 pub const DEFAULT_DIR: &str = "./testnet";
 
+/// What a stranger needs below the list of commands.
+const FIRST_STEPS: &str = "\
+First steps:
+  tintype testnet                        # four validators on this machine, until Ctrl-C
+  tintype tx transfer alice bob 5        # in another terminal
+  tintype query account bob
+  tintype testnet add                    # a fifth node, by a snapshot from the others
+
+`tintype help COMMAND` shows more of each.
+
+Exit codes: 0 done; 1 failed; 2 wrong usage; 3 refused by the ledger, or not there;
+4 nodes disagree or something does not verify; 5 a node does not answer; 130 interrupted.";
+
 /// A peer-to-peer node that commits signed transactions and takes provable snapshots.
 #[derive(Debug, Parser)]
 #[command(
     name = "tintype",
     version,
     propagate_version = true,
+    after_help = FIRST_STEPS,
     max_term_width = 100
 )]
 pub struct Cli {
@@ -48,29 +62,87 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run a network of nodes on this machine
+    #[command(after_help = "\
+Examples:
+  tintype testnet                        # make or carry on ./testnet, and show it until Ctrl-C
+  tintype testnet --detach               # return at the first block, and leave it running
+  tintype testnet --fresh --validators 7 # remove it and begin anew, with seven validators
+  tintype testnet status --watch
+  tintype testnet add --validator
+  tintype testnet kill node2
+  tintype testnet start node2
+  tintype testnet down")]
     Testnet(TestnetArgs),
     /// Send a transaction and wait until it is final
+    #[command(after_help = "\
+Examples:
+  tintype tx transfer alice bob 5
+  tintype tx space create notes --writer bob
+  tintype tx put notes greeting hello --from bob
+  tintype tx put notes greeting bye --if-version 1
+  tintype tx validator add node4")]
     Tx(TxArgs),
     /// Ask for accounts, records, transactions, blocks and validators
+    #[command(after_help = "\
+Examples:
+  tintype query account alice
+  tintype query account alice --height 120   # as it was then: one of the last 64 heights
+  tintype query record notes greeting
+  tintype query tx 1f0c9a7b                  # the first 8 or more digits of the id
+  tintype query block latest")]
     Query(QueryArgs),
-    /// Make, show, bring in and take out client keys
+    /// Make, show, import and export the keys that sign transactions
     #[command(subcommand)]
+    #[command(after_help = "\
+Examples:
+  tintype keys add erin
+  tintype tx transfer alice erin 100         # makes the account
+  tintype keys export erin erin.key")]
     Keys(KeysCommand),
     /// List, show and take snapshots
     #[command(subcommand)]
+    #[command(after_help = "\
+Examples:
+  tintype snapshot list --node node1
+  tintype snapshot show 100
+  tintype snapshot take")]
     Snapshot(SnapshotCommand),
     /// Check that nodes agree, or that a ledger is whole
     #[command(subcommand)]
+    #[command(after_help = "\
+Examples:
+  tintype verify roots
+  tintype verify ledger node0                # also of a node that does not run
+  tintype verify ledger /var/lib/tintype")]
     Verify(VerifyCommand),
     /// Load the network and measure what it commits
+    #[command(after_help = "\
+Examples:
+  tintype bench --seconds 30                 # as much as the network takes
+  tintype bench --rate 500                   # how long a transaction takes at 500 a second")]
     Bench(BenchArgs),
     /// Make a node's folder: its key and its configuration
+    #[command(after_help = "\
+Example, for a node on a host of its own:
+  tintype init --dir /var/lib/tintype --name paris --peer /ip4/192.0.2.7/tcp/26000
+Then `tintype genesis` makes the genesis.json that every node of the chain needs in its folder.")]
     Init(InitArgs),
     /// Make a genesis from the keys of several nodes
+    #[command(after_help = "\
+Examples:
+  tintype genesis paris/ rome/ oslo/ bern/   # folders made by `tintype init`
+  tintype genesis paris=PUBLIC_KEY rome=PUBLIC_KEY --account treasury=ADDRESS=1000000 --out genesis.json")]
     Genesis(GenesisArgs),
     /// Run a node
+    #[command(after_help = "\
+Example:
+  tintype node --dir /var/lib/tintype        # with tintype.toml, key and genesis.json in it")]
     Node(NodeArgs),
     /// Look for what keeps a testnet or a node from working
+    #[command(after_help = "\
+Examples:
+  tintype doctor                             # of the testnet
+  tintype doctor --dir /var/lib/tintype      # of a node")]
     Doctor,
 }
 
@@ -105,6 +177,30 @@ mod tests {
     #[test]
     fn the_commands_are_sound_and_documented() {
         Cli::command().debug_assert();
+    }
+
+    /// The lines of a help text that show what to type.
+    fn examples(command: &clap::Command) -> Vec<String> {
+        let text = command.get_after_help().map(ToString::to_string);
+        let text = text.unwrap_or_default();
+        let lines = text.lines().map(str::trim);
+        let typed = lines.filter(|line| line.starts_with("tintype "));
+        let without_comment = |line: &str| line.split(" #").next().map(str::to_owned);
+        typed.filter_map(without_comment).collect()
+    }
+
+    #[test]
+    fn every_command_shows_examples_and_they_can_be_typed() {
+        let cli = Cli::command();
+        let mut all = examples(&cli);
+        for command in cli.get_subcommands() {
+            let shown = examples(command);
+            assert!(!shown.is_empty(), "{} has no example", command.get_name());
+            all.extend(shown);
+        }
+        for line in all {
+            Cli::try_parse_from(line.split_whitespace()).unwrap_or_else(|e| panic!("{line}: {e}"));
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! How a command fails: an exit code, a stable code, what happened, and what to do.
 
+use ledger::store::StoreError;
 use serde_json::{Map, Value, json};
 use std::{borrow::Cow, fmt, io, path::Path};
 
@@ -119,20 +120,32 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        match &error {
+            StoreError::Io {
+                doing,
+                path,
+                source,
+            } => Self::io(&format!("cannot {doing}"), path, source),
+            _ => Self::failed("io", error.to_string()),
+        }
+    }
+}
+
 impl From<node::config::ConfigError> for Failure {
     fn from(error: node::config::ConfigError) -> Self {
         use node::config::ConfigError as E;
-        match &error {
-            E::Store(_) => Self::failed("io", error.to_string()),
-            E::Io { path, source } => Self::io("cannot use", path, source),
-            E::KeyExposed { path, .. } => Self::failed("key_exposed", error.to_string())
+        let message = error.to_string();
+        match error {
+            E::Store(error) => error.into(),
+            E::Io { path, source } => Self::io("cannot use", &path, &source),
+            E::KeyExposed { path, .. } => Self::failed("key_exposed", message)
                 .help(format!("run `chmod 600 {}`", path.display())),
-            E::KeyMalformed { .. } => Self::failed("key_malformed", error.to_string()),
-            E::Genesis { .. } => Self::failed("genesis_malformed", error.to_string()),
-            E::Malformed { .. } | E::Value { .. } => {
-                Self::failed("config_malformed", error.to_string())
-                    .help("correct the file; `tintype init` writes one that works")
-            }
+            E::KeyMalformed { .. } => Self::failed("key_malformed", message),
+            E::Genesis { .. } => Self::failed("genesis_malformed", message),
+            E::Malformed { .. } | E::Value { .. } => Self::failed("config_malformed", message)
+                .help("correct the file; `tintype init` writes one that works"),
         }
     }
 }

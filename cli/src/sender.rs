@@ -4,7 +4,7 @@
 //! refused, or dropped while it waited. While it could still be committed it is never replaced, so nothing is done twice.
 
 use crate::{
-    api::{self, TransactionAnswer, TransactionState},
+    api::{self, TransactionAnswer, TransactionState, is_out, without_help},
     client::Client,
     failure::{Exit, Failure, Result},
     testnet::Testnet,
@@ -177,7 +177,7 @@ impl<'a> Sender<'a> {
 /// Whether it is out because another transaction had its nonce.
 fn lost_a_race(answer: &TransactionAnswer) -> bool {
     let code = answer.code.as_deref().unwrap_or_default();
-    answer.is_out() && matches!(code, "stale_nonce" | "nonce_taken" | "future_nonce")
+    is_out(answer) && matches!(code, "stale_nonce" | "nonce_taken" | "future_nonce")
 }
 
 /// A growing pause with chance in it, so that two clients do not meet again and again.
@@ -225,7 +225,7 @@ fn judged(
 pub fn failed(answer: &TransactionAnswer, sender: &Address) -> Failure {
     let code = answer.code.clone().unwrap_or_else(|| "failed".into());
     let help = answer.help.clone().unwrap_or_default();
-    let what = if answer.is_out() {
+    let what = if is_out(answer) {
         "refused"
     } else {
         "committed without effect"
@@ -233,7 +233,7 @@ pub fn failed(answer: &TransactionAnswer, sender: &Address) -> Failure {
     let message = format!("transaction of {sender:.12} {what}: {}", answer.message);
     Failure::new(Exit::Refused, code, message)
         .help(help)
-        .with_found(answer)
+        .with_found(&without_help(answer))
 }
 
 /// For how many blocks a transaction stays valid if nobody says. Two people who send the same from one account at the
@@ -282,16 +282,36 @@ mod tests {
 
     #[test]
     fn a_failed_transaction_says_why_beside_what_is_known_of_it() {
-        let found = answer(
-            TransactionState::Failed,
-            Some("insufficient_balance"),
-            Some(7),
-        );
+        let found = TransactionAnswer {
+            help: Some("send less".into()),
+            ..answer(
+                TransactionState::Failed,
+                Some("insufficient_balance"),
+                Some(7),
+            )
+        };
         let failure = judged(found, &Address([1; 32]), None).unwrap_err();
         assert_eq!(failure.exit, Exit::Refused);
         let document = failure.document();
         assert_eq!(document["error"]["code"], "insufficient_balance");
         assert_eq!(document["status"], "failed");
         assert_eq!(document["height"], 7);
+        assert_eq!(document["error"]["help"], "send less");
+        let fields: Vec<&String> = document.as_object().unwrap().keys().collect();
+        assert_eq!(
+            fields,
+            [
+                "block_hash",
+                "code",
+                "elapsed_ms",
+                "error",
+                "height",
+                "id",
+                "index",
+                "message",
+                "state_root",
+                "status"
+            ]
+        );
     }
 }

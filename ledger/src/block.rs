@@ -10,7 +10,7 @@ pub mod rules;
 mod tests;
 
 use crate::{
-    certificate::{Certificate, CertificateError},
+    certificate::Certificate,
     codec::{self, CodecError},
     hash::{
         Address, BlockHash, CertificateHash, ChainId, Domain, Hash, Hasher, StateRoot,
@@ -20,7 +20,6 @@ use crate::{
     transaction::{SignedTransaction, TransactionError, VerifiedTransaction, verify_batch},
     units::{Height, Round, TimestampMs},
     untrusted::Untrusted,
-    validators::ValidatorSet,
 };
 use serde::{Deserialize, Serialize};
 
@@ -126,8 +125,10 @@ impl UnverifiedBlock {
         })
     }
 
-    /// The block, without checking signatures again: for a block of this node's own log, whose certificate says that
-    /// they were checked. Executing it still proves its transactions and state roots.
+    /// The block, without checking signatures again: for a block of this node's own log or write-ahead log, which it
+    /// checked before it wrote them. Executing it still proves its transactions and state roots.
+    ///
+    /// Nothing in its type says where the block is from: `tests/tidy.rs` keeps the list of those who may call this.
     pub fn from_own_log(self) -> Block {
         let verified = |t: SignedTransaction| VerifiedTransaction::from_own_log(t);
         Block {
@@ -168,17 +169,6 @@ impl CommittedBlock {
         codec::decode_first(payload)
     }
 
-    /// Checks that the transactions and the parent's certificate are those that the header names. Whether they are any
-    /// good is another question.
-    ///
-    /// # Errors
-    /// [`Misplaced`](rules::Misplaced).
-    pub fn verify_body(&self) -> Result<(), rules::Misplaced> {
-        let ids = self.block.transactions.iter().map(SignedTransaction::id);
-        let parent_certificate = self.block.parent_certificate.as_ref();
-        self.block.header.check_body(ids, parent_certificate)
-    }
-
     /// The transactions' ids with their outcomes, once the codes are those that the header's transactions root covers.
     ///
     /// # Errors
@@ -211,27 +201,20 @@ impl CommittedBlock {
 }
 
 impl Untrusted<CommittedBlock> {
-    /// Its parts, each of which is verified by itself: the transactions by [`UnverifiedBlock::verify_transactions`],
-    /// the certificate by consensus, the block by executing it.
-    pub fn unverified(self) -> CommittedBlock {
-        self.into_verified()
-    }
-
-    /// Checks that the certificate makes this very block final under the set of its height. Nothing is executed, and
-    /// the transactions' signatures are left to [`UnverifiedBlock::verify_transactions`].
+    /// Checks that the transactions and the parent's certificate are those that the header names. Whether they are any
+    /// good, and the header itself, are other questions: [`UnverifiedBlock::verify_transactions`] answers for the
+    /// transactions, consensus for the certificate, and executing the block for the rest.
     ///
     /// # Errors
-    /// [`CertificateError`] names the fault.
-    pub fn verify_certificate(
-        self,
-        chain: &ChainId,
-        set: &ValidatorSet,
-    ) -> Result<CommittedBlock, CertificateError> {
-        let claim = self.claim();
-        let header = &claim.block.header;
-        claim
-            .certificate
-            .verify_for(header.height, header.hash(), chain, set)?;
+    /// [`Misplaced`](rules::Misplaced).
+    pub fn verify_body(self) -> Result<CommittedBlock, rules::Misplaced> {
+        let UnverifiedBlock {
+            header,
+            transactions,
+            parent_certificate,
+        } = &self.claim().block;
+        let ids = transactions.iter().map(SignedTransaction::id);
+        header.check_body(ids, parent_certificate.as_ref())?;
         Ok(self.into_verified())
     }
 }

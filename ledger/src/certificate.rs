@@ -9,7 +9,6 @@ use crate::{
     hash::{Address, BlockHash, CertificateHash, ChainId, Domain, hash},
     keys::{Batch, InvalidSignature, PublicKey, SecretKey, Signature},
     units::{Height, Power, Round},
-    untrusted::Untrusted,
     validators::{VALIDATORS_MAX, ValidatorSet},
 };
 use serde::{Deserialize, Serialize};
@@ -240,23 +239,6 @@ impl Certificate {
             power.0 += validator.power.0;
         }
         Ok(power)
-    }
-}
-
-impl Untrusted<Certificate> {
-    /// Verifies as [`Certificate::verify_for`] does.
-    ///
-    /// # Errors
-    /// [`CertificateError`] names the first fault.
-    pub fn verify(
-        self,
-        height: Height,
-        block: BlockHash,
-        chain: &ChainId,
-        set: &ValidatorSet,
-    ) -> Result<Certificate, CertificateError> {
-        self.claim().verify_for(height, block, chain, set)?;
-        Ok(self.into_verified())
     }
 }
 

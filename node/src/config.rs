@@ -14,8 +14,7 @@ pub use run::{ProcessStat, RunInfo, process_stat};
 use serde::{Deserialize, Serialize};
 use std::{
     fs, io,
-    io::Write,
-    net::{Ipv4Addr, SocketAddr},
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
 };
 
@@ -27,7 +26,7 @@ pub const NODE_NAME_BYTES_MAX: usize = 64;
 /// Why a node's folder cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// The write-ahead log cannot be made.
+    /// A file cannot be replaced, or the write-ahead log not made.
     #[error(transparent)]
     Store(#[from] ledger::store::StoreError),
     /// A file could not be read or written.
@@ -141,17 +140,21 @@ impl Default for P2p {
 }
 
 /// The HTTP interface.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Http {
     /// Where it listens; port 0 takes any free one.
     pub address: SocketAddr,
+    /// Names besides `localhost` and IP addresses under which the node may be asked, and whose pages may ask it.
+    pub allowed_hosts: Vec<String>,
 }
 
 impl Default for Http {
     fn default() -> Self {
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        Self { address }
+        Self {
+            address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            allowed_hosts: Vec::new(),
+        }
     }
 }
 
@@ -293,6 +296,12 @@ impl Config {
                 return wrong(field, format!("{bad:?}"), wanted);
             }
         }
+        // A host is compared as it stands in a request, without scheme and port: one with them would match nothing.
+        let hosts = &self.http.allowed_hosts;
+        if let Some(bad) = hosts.iter().find(|host| !is_host(host)) {
+            let wanted = "names or addresses without scheme and port, such as node.example";
+            return wrong("http.allowed_hosts", format!("{bad:?}"), wanted);
+        }
         Ok(())
     }
 }
@@ -304,6 +313,16 @@ pub fn is_name(text: &str) -> bool {
         && text
             .chars()
             .all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+}
+
+/// Whether a text is the host part of an address on the web: a name, an IPv4 address, or an IPv6 one in brackets.
+fn is_host(text: &str) -> bool {
+    if let Some(ip) = text.strip_prefix('[') {
+        let ip = ip.strip_suffix(']').map(str::parse::<Ipv6Addr>);
+        return matches!(ip, Some(Ok(_)));
+    }
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    !text.is_empty() && text.chars().all(allowed)
 }
 
 fn line_of(text: &str, offset: usize) -> usize {
@@ -321,23 +340,6 @@ fn read_text(path: &Path) -> Result<String, ConfigError> {
         io::read_to_string(file)
     };
     read().map_err(|e| ConfigError::io(path, e))
-}
-
-/// Writes a file so that a reader sees the old content or the new, never a part.
-///
-/// # Errors
-/// [`ConfigError::Io`].
-pub fn replace_file(path: &Path, content: &[u8]) -> Result<(), ConfigError> {
-    let write = || {
-        let mut name = path.as_os_str().to_owned();
-        name.push(format!(".{}.tmp", std::process::id()));
-        let temporary = PathBuf::from(name);
-        let mut file = fs::File::create(&temporary)?;
-        file.write_all(content)?;
-        file.sync_all()?;
-        fs::rename(&temporary, path)
-    };
-    write().map_err(|e| ConfigError::io(path, e))
 }
 
 #[cfg(test)]

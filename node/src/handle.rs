@@ -61,14 +61,14 @@ pub enum TransactionStatus {
     /// It waits for a block.
     Pending,
     /// It is in a block.
-    Committed(Committed),
+    Committed(Inclusion),
     /// It waited, and can be in no block any more.
     Dropped(Refusal),
 }
 
 /// Where a transaction is, and what became of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Committed {
+pub struct Inclusion {
     /// The block's height.
     pub height: Height,
     /// The block.

@@ -37,13 +37,6 @@ pub struct Follower {
     thread: JoinHandle<Seen>,
 }
 
-#[derive(Deserialize)]
-struct BlockEvent {
-    event: String,
-    #[serde(default)]
-    height: Height,
-}
-
 impl Follower {
     /// Follows a node from the block after `head` on.
     ///
@@ -83,10 +76,9 @@ impl Follower {
 fn listen(client: &Client, stop: &AtomicBool, heights: &mpsc::Sender<Height>) {
     while !stop.load(Ordering::Relaxed) {
         let _ = client.events(|data| {
-            let event = serde_json::from_str::<BlockEvent>(data).ok();
-            let sent = match event.filter(|event| event.event == "block") {
-                Some(event) => heights.send(event.height).is_ok(),
-                None => true,
+            let sent = match serde_json::from_str(data) {
+                Ok(api::Event::Block(block)) => heights.send(block.height).is_ok(),
+                _ => true,
             };
             sent && !stop.load(Ordering::Relaxed)
         });

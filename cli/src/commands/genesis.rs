@@ -11,9 +11,10 @@ use crate::{
 use clap::Args;
 use ledger::{
     genesis::{Genesis, GenesisAccount, GenesisValidator, PROTOCOL_VERSION, Parameters},
+    store::disk::write_atomic,
     units::{Amount, Power},
 };
-use node::config::{NodeDir, replace_file};
+use node::config::NodeDir;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
@@ -78,7 +79,7 @@ pub fn run(context: &Context, args: &GenesisArgs) -> Result {
             .help("a chain keeps its genesis for ever: move the old one away to start another"));
     }
     for file in &files {
-        replace_file(file, genesis.to_json().as_bytes())?;
+        write_atomic(file, genesis.to_json().as_bytes())?;
     }
     let chain_id = genesis.chain_id();
     let written: Vec<String> = files.iter().map(|f| f.display().to_string()).collect();

@@ -18,7 +18,7 @@ pub struct InitArgs {
     /// The node's name [default: the folder's]
     #[arg(long)]
     pub name: Option<String>,
-    /// The multiaddress to listen on for peers
+    /// The multiaddress to listen on for peers; as often as there are some
     #[arg(
         long,
         value_name = "MULTIADDR",
@@ -28,7 +28,7 @@ pub struct InitArgs {
     /// Where the HTTP interface listens
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:26001")]
     pub http: SocketAddr,
-    /// The multiaddress of a peer to connect to
+    /// The multiaddress of a peer to connect to, such as /ip4/192.0.2.7/tcp/26000; as often as there are peers
     #[arg(long = "peer", value_name = "MULTIADDR")]
     pub peers: Vec<String>,
 }

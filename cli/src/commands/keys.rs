@@ -22,30 +22,30 @@ use std::{
 /// `tintype keys ...`
 #[derive(Debug, Subcommand)]
 pub enum KeysCommand {
-    /// Make a key
+    /// Make a key; its account comes to be with the first transfer to it
     Add {
         /// Its name
         name: String,
     },
-    /// List all keys
+    /// List the names and addresses of all keys
     List,
-    /// Show a key's public half
+    /// Show a key's address and public key
     Show {
         /// A key's or a node's name, or an address
         name: String,
     },
-    /// Bring a key in
+    /// Take a key over from a file
     Import {
         /// Its name here
         name: String,
         /// A file with the seed as 64 hex digits; `-` is standard input
         file: PathBuf,
     },
-    /// Take a key out: prints its secret seed, or writes it to a file that only you can read
+    /// Print a key's secret seed, or write it to a file that only you can read
     Export {
         /// Its name
         name: String,
-        /// Where to write it
+        /// Where to write it [default: standard output]
         file: Option<PathBuf>,
     },
 }

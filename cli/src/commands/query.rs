@@ -39,17 +39,17 @@ pub enum What {
         /// Its key
         key: String,
     },
-    /// What became of a transaction
+    /// What became of a transaction, and in which block
     Tx {
         /// Its id, or the first 8 or more digits of it
         id: String,
     },
-    /// A block
+    /// A block, with the ids of its transactions
     Block {
         /// A height, a hash or the first 8 or more digits of it, or `latest`
         block: String,
     },
-    /// Who votes
+    /// The validators, and what each one's vote weighs
     Validators,
 }
 
@@ -183,7 +183,8 @@ fn yes(verified: bool) -> String {
 fn ask_transaction(context: &Context, id: &str) -> Result {
     let client = context.client()?;
     let answer: TransactionAnswer = client.get(&format!("/v1/transactions/{}", segment(id)))?;
-    context.out.result(&answer, || super::tx::text(&answer));
+    let document = api::without_help(&answer);
+    context.out.result(&document, || super::tx::text(&answer));
     Ok(())
 }
 
@@ -191,7 +192,7 @@ fn ask_block(context: &Context, name: &str) -> Result {
     let client = context.client()?;
     let block: api::Block = client.get(&format!("/v1/blocks/{}", segment(name)))?;
     let proposer = Names::of(&context.dir).name_of(&block.proposer);
-    context.out.result(&block, || {
+    context.out.result(&block_document(&block), || {
         let mut text = fields(&[
             ("height", grouped(block.height.0)),
             ("hash", block.hash.to_string()),
@@ -212,9 +213,24 @@ fn ask_block(context: &Context, name: &str) -> Result {
     Ok(())
 }
 
+/// What scripts are told of a block: the header is spelt out, not repeated.
+fn block_document(block: &api::Block) -> serde_json::Value {
+    json!({
+        "height": block.height,
+        "hash": block.hash,
+        "parent": block.parent,
+        "time": block.time,
+        "proposer": block.proposer,
+        "state_root": block.state_root,
+        "transactions": block.transactions,
+        "certificate": block.certificate,
+    })
+}
+
 fn ask_validators(context: &Context, at: Option<u64>) -> Result {
     let client = context.client()?;
     let answer = validators(&client, at)?;
+    let height = answer.evidence.height;
     let names = Names::of(&context.dir);
     let list: Vec<api::Validator> = answer
         .validators
@@ -224,9 +240,9 @@ fn ask_validators(context: &Context, at: Option<u64>) -> Result {
             v
         })
         .collect();
-    context.out.result(
-        &json!({"height": answer.height, "validators": list}),
-        || {
+    context
+        .out
+        .result(&json!({"height": height, "validators": list}), || {
             let row = |v: &api::Validator| {
                 vec![
                     or_dash(v.name.clone()),
@@ -237,11 +253,10 @@ fn ask_validators(context: &Context, at: Option<u64>) -> Result {
             let rows: Vec<Vec<String>> = list.iter().map(row).collect();
             format!(
                 "height {}\n{}",
-                answer.height,
+                height,
                 table(&["NAME", "ADDRESS", "POWER"], &rows)
             )
-        },
-    );
+        });
     Ok(())
 }
 

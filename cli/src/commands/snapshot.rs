@@ -13,7 +13,7 @@ use ledger::{
     hash::{Hash, StateRoot},
     units::Height,
 };
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use snapshot::{
     chunk::ChunkId,
     light::LightError,
@@ -50,7 +50,7 @@ pub fn run(context: &Context, command: &SnapshotCommand) -> Result {
             context.out.result(&list, || list_text(&list));
         }
         SnapshotCommand::Show { height } => {
-            let answer: Answer = client.get(&format!("/v1/snapshots/{height}"))?;
+            let answer: api::SnapshotDetail = client.get(&format!("/v1/snapshots/{height}"))?;
             let shown = Shown::of(context, &client, &answer)?;
             context.out.result(&shown, || shown.text());
         }
@@ -61,14 +61,6 @@ pub fn run(context: &Context, command: &SnapshotCommand) -> Result {
         }
     }
     Ok(())
-}
-
-/// `/v1/snapshots/{height}`: the snapshot, and its manifest's canonical bytes.
-#[derive(Deserialize)]
-struct Answer {
-    #[serde(flatten)]
-    snapshot: api::Snapshot,
-    manifest_hex: String,
 }
 
 /// A snapshot with its chunks.
@@ -96,7 +88,7 @@ struct Chunk {
 
 impl Shown {
     /// From a node's answer, whose manifest is verified against the genesis in the testnet's folder, if there is one.
-    fn of(context: &Context, client: &Client, answer: &Answer) -> Result<Self> {
+    fn of(context: &Context, client: &Client, answer: &api::SnapshotDetail) -> Result<Self> {
         let falsehood = |why: &dyn std::fmt::Display| {
             let message = format!("the manifest of {} does not verify: {why}", client.name());
             Failure::new(Exit::Disagreement, "verification_failed", message)

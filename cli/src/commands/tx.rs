@@ -66,7 +66,7 @@ pub enum What {
         /// How much
         amount: u64,
     },
-    /// Write a record
+    /// Write a record into a space, which must be there
     Put {
         /// The space
         space: String,
@@ -105,11 +105,11 @@ pub enum SpaceCommand {
     Create {
         /// Its name
         space: String,
-        /// Who may write besides the owner
+        /// Who may write besides the owner: a name or an address; as often as there are writers
         #[arg(long = "writer", value_name = "NAME")]
         writers: Vec<String>,
     },
-    /// Replace a space's writers
+    /// Replace a space's writers; only its owner may, and none given means none
     Writers {
         /// Its name
         space: String,
@@ -126,7 +126,7 @@ pub enum ValidatorCommand {
     Add {
         /// A node's name or a public key
         validator: String,
-        /// Its power
+        /// What its vote weighs beside the others'
         #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
         power: u64,
     },

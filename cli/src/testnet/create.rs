@@ -1,13 +1,14 @@
 //! Making a testnet, and nodes for one that is there.
 
-use super::{Member, Testnet, ports, wiring};
+use super::{Member, Testnet, lock, ports, wiring};
 use crate::failure::{Failure, Result};
 use ledger::{
     genesis::{Genesis, GenesisAccount, GenesisValidator, PROTOCOL_VERSION, Parameters},
     keys::SecretKey,
+    store::disk::write_atomic,
     units::{Amount, Power, TimestampMs},
 };
-use node::config::{Config, SyncMode, is_name, random_key, read_key, replace_file, write_key};
+use node::config::{Config, SyncMode, is_name, random_key, read_key, write_key};
 use std::{fs, path::Path, time::SystemTime};
 
 /// The accounts of a new testnet.
@@ -186,11 +187,11 @@ fn create(testnet: &Testnet, plan: &Plan) -> Result {
     let text = genesis.to_json();
     for (member, ports) in members.iter().zip(ports) {
         wiring::set_ports(member, ports)?;
-        replace_file(&member.dir.genesis_file(), text.as_bytes())?;
+        write_atomic(&member.dir.genesis_file(), text.as_bytes())?;
     }
     wiring::rewire(testnet)?;
     // Last: a folder with a genesis is whole.
-    Ok(replace_file(&testnet.genesis_file(), text.as_bytes())?)
+    Ok(write_atomic(&testnet.genesis_file(), text.as_bytes())?)
 }
 
 /// Makes the folder of a node, with a key and a configuration; ports and genesis are still to come.
@@ -207,11 +208,13 @@ fn make_node(testnet: &Testnet, name: &str, mode: SyncMode) -> Result<(Member, S
     Ok((Member { name, dir }, key))
 }
 
-/// Makes a node for a testnet that is there: with its genesis, and all others as peers.
+/// Makes a node for a testnet that is there: with its genesis, and all others as peers. One at a time, so that no two
+/// choose one name or one pair of ports.
 ///
 /// # Errors
 /// If the name is taken or is none, or the folder cannot be written.
 pub fn add_node(testnet: &Testnet, name: Option<&str>, mode: SyncMode) -> Result<Member> {
+    let _alone = lock::change_alone(testnet)?;
     let genesis = testnet.genesis()?;
     let name = match name {
         Some(name) if is_name(name) && name != "keys" => name.to_owned(),
@@ -240,7 +243,7 @@ pub fn add_node(testnet: &Testnet, name: Option<&str>, mode: SyncMode) -> Result
     for ports in pair {
         wiring::set_ports(&member, ports)?;
     }
-    replace_file(&member.dir.genesis_file(), genesis.to_json().as_bytes())?;
+    write_atomic(&member.dir.genesis_file(), genesis.to_json().as_bytes())?;
     wiring::rewire(testnet)?;
     Ok(member)
 }
@@ -300,6 +303,49 @@ mod tests {
                 .code,
             "exists"
         );
+    }
+
+    /// Several commands in several terminals, at one moment.
+    #[test]
+    fn nodes_that_are_added_at_once_have_names_and_ports_of_their_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let testnet = Testnet::at(folder.path());
+        let plan = Plan {
+            validators: Some(1),
+            ..Plan::default()
+        };
+        ensure(&testnet, &plan).unwrap();
+        let together = std::sync::Barrier::new(6);
+        let add = || {
+            together.wait();
+            add_node(&testnet, None, SyncMode::Auto).unwrap().name
+        };
+        let mut names = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..6).map(|_| scope.spawn(add)).collect();
+            let names = threads.into_iter().map(|thread| thread.join().unwrap());
+            names.collect::<Vec<_>>()
+        });
+        names.sort_unstable();
+        assert_eq!(
+            names,
+            ["node1", "node2", "node3", "node4", "node5", "node6"]
+        );
+        assert_eq!(wiring::reserved(&testnet).unwrap().len(), 2 * 7);
+        for member in testnet.members().unwrap() {
+            let peers = member.dir.config().unwrap().p2p.peers;
+            assert_eq!(peers.len(), 6, "{} knows all others", member.name);
+        }
+    }
+
+    /// The genesis is the last thing that is written of a testnet.
+    #[test]
+    fn a_creation_that_was_interrupted_is_begun_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let testnet = Testnet::at(folder.path());
+        make_node(&testnet, "node0", SyncMode::Auto).unwrap();
+        fs::write(folder.path().join("genesis.json.new"), "{").unwrap();
+        assert!(ensure(&testnet, &Plan::default()).unwrap());
+        assert_eq!(testnet.members().unwrap().len(), VALIDATORS);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Starting nodes, alone or all together.
 
 use super::{Member, Testnet, lock, ports, process, wiring};
-use crate::failure::Result;
+use crate::{failure::Result, output::Output};
 use node::config::RunInfo;
 use std::{path::PathBuf, process::Child, time::Duration};
 
@@ -26,11 +26,12 @@ const PORT_CHOICES_MAX: u32 = 5;
 
 /// Starts nodes that do not run, and waits until all have bound their ports. If one fails to, the others of this call
 /// are stopped again; if that was for want of its ports, which two testnets that start at one moment may both have
-/// chosen, all are started again with others.
+/// chosen, all are started again with others. A node that has to move to other ports is named to the user.
 ///
 /// # Errors
 /// The first failure.
 pub fn start(
+    out: Output,
     testnet: &Testnet,
     members: &[Member],
     lifeline: Option<&PathBuf>,
@@ -38,7 +39,7 @@ pub fn start(
 ) -> Result<(Children, Vec<RunInfo>)> {
     let mut choices = 1;
     loop {
-        match start_once(testnet, members, lifeline, is_interrupted) {
+        match start_once(out, testnet, members, lifeline, is_interrupted) {
             Err(failure) if failure.code == "node_ended" && choices < PORT_CHOICES_MAX => {
                 let mut taken = false;
                 for member in members {
@@ -54,17 +55,26 @@ pub fn start(
     }
 }
 
+/// Starts one node of a testnet, from a terminal of its own.
+///
+/// # Errors
+/// As [`start`].
+pub fn start_one(out: Output, testnet: &Testnet, member: &Member) -> Result {
+    // None unless a launcher runs in the foreground.
+    let lifeline = lock::holder(testnet)?.map(|_| testnet.lock_file());
+    let members = std::slice::from_ref(member);
+    start(out, testnet, members, lifeline.as_ref(), &|| false).map(drop)
+}
+
 fn start_once(
+    out: Output,
     testnet: &Testnet,
     members: &[Member],
     lifeline: Option<&PathBuf>,
     is_interrupted: &dyn Fn() -> bool,
 ) -> Result<(Children, Vec<RunInfo>)> {
     let _alone = ports::choose_alone(OTHER_LAUNCHERS_LIMIT);
-    for member in members {
-        wiring::ensure_free_ports(testnet, member)?;
-    }
-    wiring::rewire(testnet)?;
+    wire(out, testnet, members)?;
     let mut children = Children::default();
     let started = members.iter().try_for_each(|member| {
         children
@@ -92,10 +102,16 @@ fn start_once(
     }
 }
 
-/// The lifeline that a node needs which is started from another terminal: none unless a launcher runs in the foreground.
-///
-/// # Errors
-/// If the lock cannot be looked at.
-pub fn lifeline(testnet: &Testnet) -> Result<Option<PathBuf>> {
-    Ok(lock::holder(testnet)?.map(|_| testnet.lock_file()))
+/// Gives nodes that are about to start free ports, and tells all others of them.
+fn wire(out: Output, testnet: &Testnet, members: &[Member]) -> Result {
+    let _alone = lock::change_alone(testnet)?;
+    for member in members {
+        if let Some(ports) = wiring::ensure_free_ports(testnet, member)? {
+            let (name, p2p, http) = (&member.name, ports.p2p, ports.http);
+            out.note(&format!(
+                "{name} moves to ports {p2p} (peers) and {http} (HTTP): those in its configuration are not free"
+            ));
+        }
+    }
+    wiring::rewire(testnet)
 }

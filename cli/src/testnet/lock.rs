@@ -1,7 +1,10 @@
-//! The launcher's lock: one launcher a testnet, and the lifeline of the nodes that it started.
+//! The locks of a testnet.
 //!
+//! The launcher's: one launcher a testnet, and the lifeline of the nodes that it started.
 //! The launcher holds `launcher.lock` exclusively while it runs in the foreground. Each of its nodes waits for a shared
 //! lock on the same file. The kernel frees the lock when the launcher ends, however it ends, and the nodes then stop.
+//!
+//! The folder's own: held for a moment by whoever adds a node or says which ports are whose.
 
 use super::Testnet;
 use crate::failure::{Failure, Result};
@@ -18,8 +21,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long a lock that is held for a moment only is waited for.
+/// How long a launcher that is about to end may take to let go of its lock.
 const MOMENT: Duration = Duration::from_millis(800);
+/// How long others may take to add or wire their nodes.
+const CHANGE_LIMIT: Duration = Duration::from_secs(30);
+/// How often a lock is asked for again.
+const ASK_AGAIN: Duration = Duration::from_millis(20);
 
 /// The lock, held until this is dropped.
 #[derive(Debug)]
@@ -42,16 +49,10 @@ impl LauncherLock {
     pub fn take(testnet: &Testnet) -> Result<Self> {
         let path = testnet.lock_file();
         let mut file = open(&path)?;
-        let deadline = Instant::now() + MOMENT;
-        loop {
-            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => break,
-                Err(Errno::WOULDBLOCK) if Instant::now() < deadline => {
-                    std::thread::sleep(Duration::from_millis(50));
-                }
-                Err(Errno::WOULDBLOCK) => return Err(taken(testnet)),
-                Err(e) => return Err(Failure::io("cannot lock", &path, &e.into())),
-            }
+        match lock_within(&file, MOMENT) {
+            Ok(()) => {}
+            Err(Errno::WOULDBLOCK) => return Err(taken(testnet)),
+            Err(e) => return Err(Failure::io("cannot lock", &path, &e.into())),
         }
         let pid = std::process::id();
         let started_ticks = process_stat(pid).map_or(0, |stat| stat.started_ticks);
@@ -62,6 +63,40 @@ impl LauncherLock {
             .and_then(|()| file.write_all(holder.as_bytes()));
         written.map_err(|e| Failure::io("cannot write", &path, &e))?;
         Ok(Self(file))
+    }
+}
+
+/// Waits until nobody else adds or wires nodes of a testnet, and holds that off while the guard lives. The lock is on
+/// the folder itself, so that no file is left behind.
+///
+/// # Errors
+/// `busy` if somebody else takes too long.
+pub fn change_alone(testnet: &Testnet) -> Result<File> {
+    let dir = testnet.dir();
+    let folder = File::open(dir).map_err(|e| Failure::io("cannot open", dir, &e))?;
+    match lock_within(&folder, CHANGE_LIMIT) {
+        Ok(()) => Ok(folder),
+        Err(Errno::WOULDBLOCK) => {
+            let message = format!(
+                "another command has been changing the nodes of {} for {} s",
+                dir.display(),
+                CHANGE_LIMIT.as_secs()
+            );
+            Err(Failure::failed("busy", message).help("let it finish or end it, and try again"))
+        }
+        Err(e) => Err(Failure::io("cannot lock", dir, &e.into())),
+    }
+}
+
+/// Locks a file exclusively; [`Errno::WOULDBLOCK`] if another has it until `limit` is over.
+pub(super) fn lock_within(file: &File, limit: Duration) -> std::result::Result<(), Errno> {
+    let deadline = Instant::now() + limit;
+    loop {
+        match flock(file, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::WOULDBLOCK) if Instant::now() < deadline => std::thread::sleep(ASK_AGAIN),
+            Err(Errno::INTR) => {}
+            done => return done,
+        }
     }
 }
 

@@ -8,7 +8,8 @@
 //!   node0/ ...     a node's folder each: whatever has a tintype.toml
 //! ```
 //!
-//! The folders are the only truth about which nodes there are. Whether one runs, its `run.json` and the kernel say.
+//! The folders are the only truth about which nodes there are. Whether one runs, its `run.json` and the kernel say. The
+//! folder itself is locked while nodes are added or wired anew.
 
 pub mod create;
 pub mod launch;
@@ -189,7 +190,8 @@ fn is_ours(path: &Path) -> bool {
     if path.is_dir() {
         return name == "keys" || path.join("tintype.toml").is_file();
     }
-    name == "genesis.json" || name == "launcher.lock"
+    // The second is what a crash leaves of writing the first.
+    matches!(name, "genesis.json" | "genesis.json.new" | "launcher.lock")
 }
 
 /// A name to sort by, numbers by their value.

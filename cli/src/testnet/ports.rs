@@ -1,12 +1,12 @@
 //! Which ports the nodes get: pairs from 26000 on, the even one for peers and the odd one for HTTP.
 
+use super::lock::lock_within;
 use crate::failure::{Failure, Result};
-use rustix::fs::{FlockOperation, flock};
 use std::{
     collections::BTreeSet,
     fs::File,
     net::{Ipv4Addr, TcpListener},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 /// Where the search begins.
@@ -53,14 +53,7 @@ pub fn choose_alone(limit: Duration) -> Option<File> {
         .truncate(false)
         .open(path)
         .ok()?;
-    let deadline = Instant::now() + limit;
-    while flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
-        if Instant::now() > deadline {
-            return None;
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    Some(file)
+    lock_within(&file, limit).ok().map(|()| file)
 }
 
 /// The first `count` free pairs that are not `reserved`.

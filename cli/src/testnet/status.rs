@@ -5,7 +5,7 @@ use super::{
     process::{Life, life},
 };
 use crate::{
-    api::{self, SnapshotHead, SyncProgress},
+    api::{self, SyncProgress},
     client::Client,
     failure::Result,
 };
@@ -43,6 +43,15 @@ pub struct Agreement {
     pub agree: bool,
     /// How many were asked and answered.
     pub nodes: usize,
+}
+
+/// Which snapshot is a node's newest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct SnapshotHead {
+    /// Its height.
+    pub height: Height,
+    /// The state root.
+    pub root: StateRoot,
 }
 
 /// What a node does.
@@ -141,7 +150,10 @@ impl NodeStatus {
         self.block_hash = status.block_hash;
         self.transactions = status.last_block_transactions;
         self.state_root = Some(status.state_root);
-        self.snapshot = status.snapshot;
+        self.snapshot = status.snapshot.map(|snapshot| SnapshotHead {
+            height: snapshot.height,
+            root: snapshot.root,
+        });
         self.sync = status.sync;
         self.alarm = status.alarm;
     }

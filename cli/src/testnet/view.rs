@@ -207,7 +207,7 @@ fn gist(status: &TestnetStatus) -> Vec<(String, State, bool, bool, Option<u64>)>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{api::SnapshotHead, testnet::status::Agreement};
+    use crate::testnet::status::{Agreement, SnapshotHead};
     use ledger::{
         hash::{ChainId, StateRoot},
         units::Height,

@@ -1,6 +1,9 @@
 //! Who listens where, and who dials whom: the network part of the nodes' configurations.
 
-use super::{Member, Testnet, ports::Ports};
+use super::{
+    Member, Testnet, lock,
+    ports::{self, Ports},
+};
 use crate::failure::{Failure, Result};
 use ledger::keys::PublicKey;
 use node::config::Config;
@@ -105,18 +108,37 @@ pub fn has_free_ports(member: &Member) -> Result<bool> {
     Ok(configured_ports(&member.dir.config()?).is_some_and(Ports::are_free))
 }
 
-/// Makes sure that the ports of a node that is about to start are free: others are chosen if they are not.
+/// Makes sure that the ports of a node that is about to start are free: others are chosen if they are not. Says which, if
+/// others were.
 ///
 /// # Errors
 /// If no ports are free or a configuration cannot be written.
-pub fn ensure_free_ports(testnet: &Testnet, member: &Member) -> Result {
+pub fn ensure_free_ports(testnet: &Testnet, member: &Member) -> Result<Option<Ports>> {
     if has_free_ports(member)? {
-        return Ok(());
+        return Ok(None);
     }
-    let pair = super::ports::choose(1, &reserved(testnet)?)?;
+    let pair = ports::choose(1, &reserved(testnet)?)?;
     let pair = pair.first().copied();
     let pair = pair.ok_or_else(|| Failure::failed("no_free_ports", "no pair of ports is free"))?;
-    set_ports(member, pair)
+    set_ports(member, pair)?;
+    Ok(Some(pair))
+}
+
+/// Gives all nodes of a testnet the pairs from `base` on, if they have not got them.
+///
+/// # Errors
+/// `port_taken` names the first that is not free, before anything is changed.
+pub fn move_to(testnet: &Testnet, members: &[Member], base: u16) -> Result<bool> {
+    let _alone = lock::change_alone(testnet)?;
+    let pairs = ports::require(members.len(), base)?;
+    let mut moved = false;
+    for (member, pair) in members.iter().zip(pairs) {
+        if configured_ports(&member.dir.config()?) != Some(pair) {
+            set_ports(member, pair)?;
+            moved = true;
+        }
+    }
+    Ok(moved)
 }
 
 #[cfg(test)]
@@ -129,6 +151,21 @@ mod tests {
         let key = "1ed1e8fae2c4a144b8be8fd4b47bf3d3b34b871c3cacf6010f0e42d474fce27e";
         let id = peer_id(&key.parse().unwrap());
         assert!(id.starts_with("12D3KooW") && id.len() == 52, "{id}");
+    }
+
+    #[test]
+    fn a_move_says_whether_there_was_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let testnet = Testnet::at(folder.path());
+        let dir = testnet.node_dir("node0");
+        std::fs::create_dir(dir.path()).unwrap();
+        dir.write_config(&Config::named("node0")).unwrap();
+        let members = testnet.members().unwrap();
+        let base = ports::choose(1, &BTreeSet::new()).unwrap()[0].p2p;
+        assert!(move_to(&testnet, &members, base).unwrap());
+        assert!(!move_to(&testnet, &members, base).unwrap(), "it is there");
+        let moved = configured_ports(&dir.config().unwrap()).unwrap();
+        assert_eq!((moved.p2p, moved.http), (base, base + 1));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What a header must say, given where it stands: the part of a block's validity that needs no execution.
 //!
-//! One piece for all who judge blocks: a replica that votes ([`Place::check`]), and an audit of a log, which may not
+//! One piece for all who judge blocks: a replica that votes ([`Standing::check`]), and an audit of a log, which may not
 //! know every set or the first parent and then checks the parts that it can.
 //!
 //! Whether a time is *timely* is no part of this: it is a matter of voting, and validity reads no clock.
@@ -82,7 +82,7 @@ pub enum Misplaced {
 
 /// Where a block stands, or would stand.
 #[derive(Clone, Copy, Debug)]
-pub struct Place<'a> {
+pub struct Standing<'a> {
     /// The chain.
     pub chain: &'a ChainId,
     /// The block before; none for the first.
@@ -93,8 +93,8 @@ pub struct Place<'a> {
     pub parent_voters: &'a ValidatorSet,
 }
 
-impl Place<'_> {
-    /// Checks a header, and the parent's certificate beside it, against the place.
+impl Standing<'_> {
+    /// Checks a header, and the parent's certificate beside it, against where it stands.
     ///
     /// # Errors
     /// [`Misplaced`] names the first fault.

@@ -1,7 +1,7 @@
 //! What a header's claims are worth: outcomes that are not the header's are refused, and so is a header that cannot
 //! stand where it does. Each fault is injected alone.
 
-use super::rules::{Misplaced, Place, TIME_MAX};
+use super::rules::{Misplaced, Standing, TIME_MAX};
 use super::*;
 use crate::{
     certificate::{CertificateError, CommitSignature, SignedContent},
@@ -10,7 +10,7 @@ use crate::{
     state::Code,
     transaction::{Operation, Transaction},
     units::{Amount, Nonce, Power},
-    validators::Validator,
+    validators::{Validator, ValidatorSet},
 };
 
 const CHAIN: ChainId = ChainId([5; 32]);
@@ -137,13 +137,13 @@ fn judged(change: impl Fn(&mut Header, &mut Option<Certificate>)) -> Result<(), 
     let mut beside = Some(certificate(&parent));
     change(&mut child, &mut beside);
     let set = set();
-    let place = Place {
+    let standing = Standing {
         chain: &CHAIN,
         parent: Some(&parent),
         voters: &set,
         parent_voters: &set,
     };
-    place.check(&child, beside.as_ref())
+    standing.check(&child, beside.as_ref())
 }
 
 #[test]
@@ -206,18 +206,19 @@ fn the_parents_certificate_is_the_one_named_and_holds() {
 
 #[test]
 fn a_body_is_the_headers_own_or_refused() {
+    let judged = |block: &CommittedBlock| Untrusted::new(block.clone()).verify_body();
     let good = committed(3);
-    assert_eq!(good.verify_body(), Ok(()));
+    assert_eq!(judged(&good), Ok(good.clone()));
     let mut fewer = good.clone();
     fewer.block.transactions.pop();
-    assert_eq!(fewer.verify_body(), Err(Misplaced::OtherTransactions));
+    assert_eq!(judged(&fewer), Err(Misplaced::OtherTransactions));
     let mut swapped = good.clone();
     swapped.block.transactions.swap(0, 1);
-    assert_eq!(swapped.verify_body(), Err(Misplaced::OtherTransactions));
+    assert_eq!(judged(&swapped), Err(Misplaced::OtherTransactions));
     let mut with_certificate = good.clone();
     with_certificate.block.parent_certificate = Some(certificate(&good.block.header));
     assert_eq!(
-        with_certificate.verify_body(),
+        judged(&with_certificate),
         Err(Misplaced::OtherParentCertificate)
     );
 }

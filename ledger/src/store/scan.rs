@@ -191,7 +191,7 @@ pub(super) fn offsets(file: &File, path: &Path, header: &FileHeader, end: u64) -
 
 /// Where a record is read.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Place {
+pub(super) struct RecordAt {
     pub salt: u64,
     pub offset: u64,
     /// Where the file's records end.
@@ -202,10 +202,10 @@ pub(super) struct Place {
 pub(super) fn read_record(
     file: &File,
     path: &Path,
-    place: Place,
+    at: RecordAt,
     prefix: &mut [u8],
 ) -> Result<Result<(RecordHeader, Vec<u8>), &'static str>> {
-    let Place { salt, offset, end } = place;
+    let RecordAt { salt, offset, end } = at;
     if end.saturating_sub(offset) < RECORD_HEADER_BYTES {
         return Ok(Err("the file ends within a record header"));
     }

@@ -212,13 +212,13 @@ impl LogReader {
         let number = height.0 - found.segment;
         let damaged = |what: &str| StoreError::damaged(&path, found.offset, number, what);
         let mut hash = [0; HASH_BYTES];
-        let place = scan::Place {
+        let at = scan::RecordAt {
             salt: found.salt,
             offset: found.offset,
             end: found.end,
         };
         let (header, payload) =
-            scan::read_record(&found.file, &path, place, &mut hash)?.map_err(damaged)?;
+            scan::read_record(&found.file, &path, at, &mut hash)?.map_err(damaged)?;
         if (header.kind, header.height) != (RecordKind::Block, height.0) {
             return Err(damaged("the record is not the block that belongs here"));
         }

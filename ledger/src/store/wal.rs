@@ -13,7 +13,7 @@ mod synced;
 
 use super::error::{IoContext, StoreError};
 use super::format::{FileHeader, FileKind, RecordHeader, RecordKind};
-use super::records::{Cut, Latch, PAYLOAD_BYTES_MAX, RecordFile};
+use super::records::{Cut, Latch, RecordFile};
 use super::{Result, disk, scan};
 use crate::units::Height;
 use std::collections::VecDeque;
@@ -22,8 +22,6 @@ use synced::Synced;
 
 /// The size from which the WAL is rewritten without what is no longer needed.
 pub const WAL_BYTES_MAX: u64 = 64 << 20;
-/// The longest promise.
-pub const PROMISE_BYTES_MAX: u32 = PAYLOAD_BYTES_MAX;
 const NAME: &str = "promises";
 
 const NEVER_SIGNED: u8 = 0;
@@ -262,12 +260,12 @@ impl Wal {
 
     fn read(&self, offset: u64) -> Result<(RecordHeader, Vec<u8>)> {
         let path = self.file.path();
-        let place = scan::Place {
+        let at = scan::RecordAt {
             salt: self.file.header().salt,
             offset,
             end: self.file.len(),
         };
-        scan::read_record(self.file.file(), path, place, &mut [])?
+        scan::read_record(self.file.file(), path, at, &mut [])?
             .map_err(|what| StoreError::damaged(path, offset, 0, what))
     }
 }

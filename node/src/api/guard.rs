@@ -98,7 +98,7 @@ fn check_names(api: &Api, request: &Request) -> Result<(), ApiError> {
     let foreign = |name: &str| {
         ApiError::forbidden(
             format!("this node is not asked under the name {name}"),
-            "ask it by its address, or add the name to allowed_hosts in its configuration",
+            "ask it by its address, or add the name to allowed_hosts under [http] in its tintype.toml",
         )
     };
     for name in [Some(host.host()), request.uri().host()]
@@ -122,7 +122,7 @@ fn check_names(api: &Api, request: &Request) -> Result<(), ApiError> {
     }
     Err(ApiError::forbidden(
         "pages of other origins may not use this node",
-        "add the page's host to allowed_hosts in the node's configuration",
+        "add the page's host to allowed_hosts under [http] in the node's tintype.toml",
     ))
 }
 

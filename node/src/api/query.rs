@@ -69,14 +69,23 @@ fn evidence(node: &dyn Backend, state: &Picture, key: &Key, at: At) -> Evidence 
     evidence
 }
 
-/// What is asked for is not in the state: said with the proof, if that is wanted.
-fn absent(message: String, help: &str, evidence: Evidence, at: At) -> ApiError {
-    let error = ApiError::not_found(message, help);
-    if at.proof {
-        error.with_absence(evidence)
-    } else {
-        error
-    }
+/// What was asked for, if it is in the state; that it is not is said with the proof, if that is wanted.
+fn found_or_absent<T>(
+    found: Option<T>,
+    what: impl FnOnce() -> String,
+    help: &str,
+    evidence: &Evidence,
+    at: At,
+) -> Result<T, ApiError> {
+    found.ok_or_else(|| {
+        let message = format!("there is no {} at height {}", what(), evidence.height);
+        let error = ApiError::not_found(message, help);
+        if at.proof {
+            error.with_absence(evidence.clone())
+        } else {
+            error
+        }
+    })
 }
 
 #[utoipa::path(get, path = "/v1/accounts/{address}", tag = "state",
@@ -95,11 +104,13 @@ pub(super) async fn account(
         let address = address(node.genesis(), &name)?;
         let state = picture(node, at)?;
         let evidence = evidence(node, &state, &Key::Account(address), at);
-        let Some(account) = state.account(&address) else {
-            let message = format!("there is no account {address} at height {}", state.height());
-            let help = "check the address; an account comes to be when something is sent to it";
-            return Err(absent(message, help, evidence, at));
-        };
+        let account = found_or_absent(
+            state.account(&address),
+            || format!("account {address}"),
+            "check the address; an account comes to be when something is sent to it",
+            &evidence,
+            at,
+        )?;
         let mut known = node.genesis().accounts.iter();
         Ok(Json(types::Account {
             name: known.find(|a| a.address == address).map(|a| a.name.clone()),
@@ -167,12 +178,13 @@ pub(super) async fn record(
         };
         let evidence = evidence(node, &state, &place, at);
         let readable = String::from_utf8_lossy(&key).into_owned();
-        let Some(record) = state.record(&space, &key) else {
-            let (name, height) = (shortened(&readable), state.height());
-            let message = format!("there is no record {name:?} in space {space:?} at {height}");
-            let help = "check the space and the key; a key is percent-encoded in the path";
-            return Err(absent(message, help, evidence, at));
-        };
+        let record = found_or_absent(
+            state.record(&space, &key),
+            || format!("record {:?} in space {space:?}", shortened(&readable)),
+            "check the space and the key; a key is percent-encoded in the path",
+            &evidence,
+            at,
+        )?;
         Ok(Json(types::Record {
             key: readable,
             key_hex: hex::encode(&key),
@@ -212,10 +224,13 @@ pub(super) async fn space(
     api.ask(move |node| {
         let state = picture(node, at)?;
         let evidence = evidence(node, &state, &Key::Space(name.clone()), at);
-        let Some(space) = state.space(&name) else {
-            let message = format!("there is no space {name:?} at height {}", state.height());
-            return Err(absent(message, "check its name", evidence, at));
-        };
+        let space = found_or_absent(
+            state.space(&name),
+            || format!("space {name:?}"),
+            "check its name",
+            &evidence,
+            at,
+        )?;
         let mut place = Place::default();
         for (to, from) in place.0.iter_mut().zip(Key::space_subtree(&name)) {
             *to = from;

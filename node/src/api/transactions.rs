@@ -11,7 +11,7 @@ use super::{
     guard,
     types::{Submission, TransactionAnswer, TransactionState},
 };
-use crate::handle::{Committed, Refusal, TransactionStatus};
+use crate::handle::{Inclusion, Refusal, TransactionStatus};
 use axum::{
     Json,
     extract::{Request, State},
@@ -171,7 +171,7 @@ fn pending(id: TxId) -> TransactionAnswer {
     }
 }
 
-fn finished(id: TxId, committed: &Committed) -> TransactionAnswer {
+fn finished(id: TxId, committed: &Inclusion) -> TransactionAnswer {
     let why = codes::outcome(committed.outcome.code);
     let status = match why {
         None => TransactionState::Committed,

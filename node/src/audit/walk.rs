@@ -1,12 +1,13 @@
 //! The walk itself, pure: one block after another, each held against what is known before it.
 
 use ledger::{
-    block::{Block, CommittedBlock, Header, UnverifiedBlock, rules::Place},
+    block::{Block, CommittedBlock, Header, rules::Standing},
     certificate::Certificate,
     hash::{BlockHash, ChainId, Hash, ValidatorSetHash},
     state::{Execution, State},
     store::BlockRecord,
     units::Height,
+    untrusted::Untrusted,
     validators::ValidatorSet,
 };
 use std::collections::BTreeMap;
@@ -32,7 +33,7 @@ struct Content {
 impl Prepared {
     pub(super) fn new(record: &BlockRecord, chain: &ChainId) -> Self {
         let content = CommittedBlock::decode(&record.payload)
-            .map(|committed| Content::new(committed.unverified(), chain))
+            .map(|claimed| Content::new(claimed, chain))
             .map_err(|e| format!("it is unreadable: {e}"));
         Self {
             height: record.height,
@@ -43,27 +44,22 @@ impl Prepared {
 }
 
 impl Content {
-    fn new(committed: CommittedBlock, chain: &ChainId) -> Self {
-        let body = committed.verify_body().map_err(|e| e.to_string());
-        let outcomes = committed
-            .verified_outcomes()
-            .map(|_| ())
-            .map_err(|e| e.to_string());
-        let outcomes = body.and(outcomes);
+    /// Each part is judged by itself, so that a fault is named by what it is and not by what follows from it.
+    fn new(claimed: Untrusted<CommittedBlock>, chain: &ChainId) -> Self {
         let CommittedBlock {
             block, certificate, ..
-        } = committed;
-        let UnverifiedBlock {
+        } = claimed.claim().clone();
+        let (header, parent_certificate) = (block.header.clone(), block.parent_certificate.clone());
+        let body = claimed.verify_body().map_err(|e| e.to_string());
+        Self {
             header,
             parent_certificate,
-            ..
-        } = &block;
-        Self {
-            header: header.clone(),
-            parent_certificate: parent_certificate.clone(),
             certificate,
             block: block.verify_transactions(chain).map_err(|e| e.to_string()),
-            outcomes,
+            outcomes: body.and_then(|committed| match committed.verified_outcomes() {
+                Ok(_) => Ok(()),
+                Err(error) => Err(error.to_string()),
+            }),
         }
     }
 }
@@ -192,7 +188,7 @@ impl Walk {
     /// All of it, by the state before. The state after is returned.
     fn execute(&self, state: &State, content: &Content, hash: BlockHash) -> Result<State, String> {
         let voters = state.next_validators();
-        let place = Place {
+        let standing = Standing {
             chain: &self.chain,
             parent: match &self.before {
                 Before::Block(parent) => Some(parent),
@@ -201,7 +197,7 @@ impl Walk {
             voters,
             parent_voters: &state.validators().current,
         };
-        place
+        standing
             .check(&content.header, content.parent_certificate.as_ref())
             .map_err(|e| e.to_string())?;
         self.check_certificate(content, hash, voters)?;

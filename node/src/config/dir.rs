@@ -3,9 +3,9 @@
 use super::{
     Config, ConfigError, RunInfo,
     keys::{ensure_token, random_key, read_key, read_token, write_key},
-    read_text, replace_file,
+    read_text,
 };
-use ledger::{genesis::Genesis, keys::SecretKey};
+use ledger::{genesis::Genesis, keys::SecretKey, store::disk::write_atomic};
 use std::{
     io,
     path::{Path, PathBuf},
@@ -102,7 +102,7 @@ impl NodeDir {
     pub fn write_config(&self, config: &Config) -> Result<(), ConfigError> {
         let path = self.config_file();
         config.check(&path)?;
-        replace_file(&path, config.to_toml(&path)?.as_bytes())
+        Ok(write_atomic(&path, config.to_toml(&path)?.as_bytes())?)
     }
 
     /// Reads the genesis.
@@ -155,12 +155,12 @@ impl NodeDir {
     /// Says where this process can be found. To be called when its ports are bound.
     ///
     /// # Errors
-    /// [`ConfigError::Io`].
+    /// [`ConfigError::Store`].
     pub fn write_run_info(&self, info: &RunInfo) -> Result<(), ConfigError> {
         let path = self.run_file();
         let text =
             serde_json::to_vec(info).map_err(|e| ConfigError::io(&path, io::Error::other(e)))?;
-        replace_file(&path, &text)
+        Ok(write_atomic(&path, &text)?)
     }
 }
 

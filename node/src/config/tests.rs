@@ -12,6 +12,7 @@ fn a_name_is_enough_and_the_rest_has_defaults() {
     let config = parse("name = \"node0\"").unwrap();
     assert_eq!(config, Config::named("node0"));
     assert_eq!(config.http.address.to_string(), "127.0.0.1:0");
+    assert!(config.http.allowed_hosts.is_empty());
     assert_eq!(config.snapshots.keep, 3);
     let t = config.timing;
     let timing = (
@@ -40,6 +41,28 @@ fn an_error_names_the_file_and_the_line() {
     assert!(parse("name = \"a\"\n[p2p]\npeers = [\"localhost:1\"]").is_err());
 }
 
+/// A host that no request could ever name would be passed over in silence.
+#[test]
+fn allowed_hosts_are_hosts_as_a_request_names_them() {
+    let with = |host: &str| parse(&format!("name = \"a\"\n[http]\nallowed_hosts = [{host:?}]"));
+    for host in ["node.example", "NODE_1", "10.0.0.7", "[fe80::1]"] {
+        let config = with(host).unwrap();
+        assert_eq!(config.http.allowed_hosts, [host]);
+    }
+    for host in [
+        "",
+        "https://node.example",
+        "node.example:443",
+        "fe80::1",
+        "[x]",
+        "*.a b",
+    ] {
+        let error = with(host).unwrap_err();
+        let place = format!("n/tintype.toml: http.allowed_hosts is {host:?}, it must be");
+        assert!(error.starts_with(&place), "{error}");
+    }
+}
+
 #[test]
 fn what_is_written_reads_back() {
     let folder = tempfile::tempdir().unwrap();
@@ -47,6 +70,7 @@ fn what_is_written_reads_back() {
     let mut config = Config::named("node7");
     config.sync.mode = SyncMode::Snapshot;
     config.p2p.peers = vec!["/ip4/127.0.0.1/tcp/26000".into()];
+    config.http.allowed_hosts = vec!["node.example".into()];
     dir.write_config(&config).unwrap();
     assert_eq!(dir.config().unwrap(), config);
 

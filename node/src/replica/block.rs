@@ -13,7 +13,7 @@ use crate::event::Alarm;
 use arc_malachitebft_core_consensus as library;
 use arc_malachitebft_core_types as core;
 use ledger::{
-    block::{Block, Header, rules::Place},
+    block::{Block, Header, rules::Standing},
     codec,
     genesis::PROTOCOL_VERSION,
     hash::{Address, BlockHash, CertificateHash, StateRoot, TxId},
@@ -346,13 +346,13 @@ impl Replica {
 
     /// Validity is a function of the parent state and the block, and of nothing else. The error says what is wrong.
     fn judge(&self, block: &Block) -> Result<Executed, String> {
-        let place = Place {
+        let standing = Standing {
             chain: &self.config.chain,
             parent: self.head.as_ref().map(|(header, _)| header),
             voters: self.state.next_validators(),
             parent_voters: &self.state.validators().current,
         };
-        place
+        standing
             .check(&block.header, block.parent_certificate.as_ref())
             .map_err(|e| e.to_string())?;
         Execution::run(&self.state, block).map_err(|e| e.to_string())

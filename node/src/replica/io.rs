@@ -110,7 +110,7 @@ pub enum Input {
     /// A peer is gone.
     PeerGone(PublicKey),
     /// Committed blocks that were asked for: their transactions' signatures verified, and their bodies the headers' own
-    /// ([`ledger::block::CommittedBlock::verify_body`]).
+    /// ([`ledger::untrusted::Untrusted::verify_body`]).
     Blocks {
         /// From whom.
         peer: PublicKey,

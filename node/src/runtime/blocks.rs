@@ -21,7 +21,7 @@ mod backlog;
 mod tests;
 
 use super::NodeError;
-use crate::handle::{Committed, NotHere};
+use crate::handle::{Inclusion, NotHere};
 use backlog::{Backlog, Worker};
 use ledger::{
     block::{Block, CommittedBlock, Header},
@@ -136,7 +136,7 @@ impl TransactionIndex {
         self.backlog.push(block);
     }
 
-    pub(super) fn committed(&self, id: &TxId) -> Option<Committed> {
+    pub(super) fn committed(&self, id: &TxId) -> Option<Inclusion> {
         let hash = Hash::from(*id);
         // Memory first: what leaves it meanwhile is on disk before.
         let recent = self.backlog.find(|block| {
@@ -151,7 +151,7 @@ impl TransactionIndex {
                 (place, header.hash(), header.state_root)
             }
         };
-        Some(Committed {
+        Some(Inclusion {
             height: place.height,
             block,
             state_root,

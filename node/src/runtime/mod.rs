@@ -247,7 +247,7 @@ pub async fn serve(
     };
     let api_config = ApiConfig {
         token: Some(dir.ensure_token()?),
-        ..ApiConfig::default()
+        allowed_hosts: config.http.allowed_hosts.clone(),
     };
     let api_task = tokio::spawn(api::serve(handle, listener, api_config, until_stop));
 

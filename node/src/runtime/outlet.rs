@@ -272,12 +272,12 @@ async fn blocks_of(shared: &Shared, peer: Peer, from: Height) -> Vec<(Arc<Block>
     let network = shared.network.clone();
     let verify = move || {
         let verify = |payload: &p2p::Payload| {
-            let committed = CommittedBlock::decode(&payload.0).ok()?.unverified();
+            let claimed = CommittedBlock::decode(&payload.0).ok()?;
             // A certificate says nothing of what came beside the header: the header does.
-            if committed.verify_body().is_err() {
+            let Ok(committed) = claimed.verify_body() else {
                 network.penalize(peer, Fault::WrongContent);
                 return None;
-            }
+            };
             // The outcomes are this node's own once it has executed the block.
             let CommittedBlock {
                 block, certificate, ..

@@ -146,10 +146,14 @@ fn committed_block(bytes: &[u8]) -> bool {
     assert!(own.is_ok() || claim.is_err(), "taken from a peer alone");
     claim.is_ok_and(|claim| {
         canonical(claim.claim(), bytes);
-        let certified = claim.verify_certificate(&samples::CHAIN, &SAMPLES.validators);
-        certified.is_ok_and(|committed| {
-            let verified = committed.block.verify_transactions(&samples::CHAIN);
-            verified.is_ok()
+        claim.verify_body().is_ok_and(|committed| {
+            let CommittedBlock {
+                block, certificate, ..
+            } = committed;
+            let (height, hash) = (block.header.height, block.header.hash());
+            let set = &SAMPLES.validators;
+            let certified = certificate.verify_for(height, hash, &samples::CHAIN, set);
+            certified.is_ok() && block.verify_transactions(&samples::CHAIN).is_ok()
         })
     })
 }

@@ -220,8 +220,13 @@ impl Samples {
         let outcomes: Vec<_> = self.transactions.iter().map(|_| Outcome::APPLIED).collect();
         let failed = vec![Outcome::from(Code::UnsoundChange)];
         let certificate = &self.certified.certificate;
+        // Its header is that of a first block, which has no parent: the other one is nearly taken.
+        let first = UnverifiedBlock {
+            parent_certificate: None,
+            ..self.block()
+        };
         vec![
-            encode(&(self.block(), certificate, outcomes)),
+            encode(&(first, certificate, outcomes)),
             encode(&(self.block(), certificate, failed)),
         ]
     }

@@ -29,7 +29,7 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(2);
 pub struct AddArgs {
     /// Its name [default: the next free node0, node1, ...]
     pub name: Option<String>,
-    /// Make it a validator
+    /// Make it a validator: approved with the validator keys of this testnet, once it follows
     #[arg(long)]
     pub validator: bool,
     /// How it catches up
@@ -79,13 +79,7 @@ pub fn run(context: &Context, args: &AddArgs) -> Result {
         );
     }
     let member = create::add_node(&testnet, args.name.as_deref(), args.sync.into())?;
-    let lifeline = launch::lifeline(&testnet)?;
-    launch::start(
-        &testnet,
-        std::slice::from_ref(&member),
-        lifeline.as_ref(),
-        &|| false,
-    )?;
+    launch::start_one(context.out, &testnet, &member)?;
     let limit = Duration::from_secs(args.timeout);
     follow(context.out, &member, &others, limit)?;
     if args.validator {

@@ -27,17 +27,17 @@ pub struct TestnetArgs {
 pub enum TestnetCommand {
     /// Make it if need be, start every node, and show the live table until Ctrl-C
     Up(up::UpArgs),
-    /// Stop every node gracefully
+    /// Stop every node, gracefully, and the launcher if there is one
     Down,
-    /// Show the table
+    /// Show every node: what it does, its height, its snapshot, and whether all agree
     Status(status::StatusArgs),
-    /// Add a node, and wait until it follows the chain
+    /// Add a node to those that run, and wait until it follows the chain
     Add(add::AddArgs),
     /// Kill a node as `kill -9` does
     Kill(one::NameArgs),
-    /// Stop a node gracefully
+    /// Stop one node gracefully
     Stop(one::NameArgs),
-    /// Start a node again
+    /// Start a node that was stopped or killed
     Start(one::NameArgs),
     /// Stop a node's process where it is (SIGSTOP)
     Pause(one::NameArgs),

@@ -48,13 +48,7 @@ pub(super) fn start(context: &Context, args: &NameArgs) -> Result {
         let message = format!("{} runs already", member.name);
         return Err(Failure::failed("already_running", message));
     }
-    let lifeline = launch::lifeline(&testnet)?;
-    launch::start(
-        &testnet,
-        std::slice::from_ref(&member),
-        lifeline.as_ref(),
-        &|| false,
-    )?;
+    launch::start_one(context.out, &testnet, &member)?;
     say(context, &member, "running");
     Ok(())
 }

@@ -8,7 +8,7 @@ use crate::{
         create::{self, Plan},
         launch,
         lock::LauncherLock,
-        ports, process,
+        process,
         status::{Poller, TestnetStatus},
         view, wiring,
     },
@@ -37,7 +37,8 @@ pub struct UpArgs {
     /// Blocks from one snapshot to the next, in a new testnet [default: 100]
     #[arg(long, value_name = "BLOCKS", value_parser = clap::value_parser!(u64).range(1..))]
     pub snapshot_interval: Option<u64>,
-    /// Listen on this port and those after it, two a node [default: free ones from 26000]
+    /// Listen on this port and those after it, two a node; a testnet that is there moves to them [default: free ones
+    /// from 26000]
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1024..))]
     pub base_port: Option<u16>,
     /// Remove the nodes and the genesis that are there, and make a new chain
@@ -106,10 +107,11 @@ pub fn run(context: &Context, args: &UpArgs) -> Result {
     }
     let made = create::ensure(&testnet, &plan)?;
     let members = testnet.members()?;
-    if let (Some(base), false) = (args.base_port, made) {
-        for (member, pair) in members.iter().zip(ports::require(members.len(), base)?) {
-            wiring::set_ports(member, pair)?;
-        }
+    if let (Some(base), false) = (args.base_port, made)
+        && wiring::move_to(&testnet, &members, base)?
+    {
+        let note = format!("moving the nodes that are there to the ports from {base} on");
+        context.out.note(&note);
     }
     if !context.out.is_json() {
         let verb = if made { "made" } else { "carrying on" };
@@ -123,7 +125,13 @@ pub fn run(context: &Context, args: &UpArgs) -> Result {
     }
     let lifeline = (!args.detach).then(|| testnet.lock_file());
     let is_interrupted = || interrupts.came();
-    let (mut children, _) = launch::start(&testnet, &members, lifeline.as_ref(), &is_interrupted)?;
+    let (mut children, _) = launch::start(
+        context.out,
+        &testnet,
+        &members,
+        lifeline.as_ref(),
+        &is_interrupted,
+    )?;
     let mut poller = Poller::new(&testnet)?;
     let shown = if args.detach {
         first_block(&mut poller, &is_interrupted).map(|status| {

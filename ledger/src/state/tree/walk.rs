@@ -12,28 +12,6 @@ impl Tree {
         Iter::over(self.top.as_ref())
     }
 
-    /// The entries below `prefix`, in the order of places.
-    pub fn iter_prefix(&self, prefix: &Prefix) -> Iter<'_> {
-        self.iter_from(prefix, None)
-    }
-
-    /// The entries below `prefix` whose place is above `after`: the next page of a listing.
-    pub fn iter_from(&self, prefix: &Prefix, after: Option<&Place>) -> Iter<'_> {
-        let mut iter = Iter::over(None);
-        match self.descend(prefix) {
-            Some(Below::Whole(subtree)) => match after {
-                Some(after) => iter.push_after(subtree, after),
-                None => iter.pending.push(&subtree.node),
-            },
-            Some(Below::InPage(page, range)) => {
-                let first = after.map_or(0, |after| above(page, after));
-                iter.page = Some((page, range.start.max(first)..range.end));
-            }
-            None => {}
-        }
-        iter
-    }
-
     /// All that lies below `prefix`, none if nothing does. Its own prefix may be longer than the one asked for.
     pub fn subtree(&self, prefix: &Prefix) -> Option<Subtree> {
         match self.descend(prefix)? {
@@ -113,11 +91,6 @@ enum Below<'a> {
     InPage(&'a Page, Range<usize>),
 }
 
-/// The index of the first entry above `place`.
-fn above(page: &Page, place: &Place) -> usize {
-    page.places().iter().take_while(|p| **p <= place.0).count()
-}
-
 /// Entries in the order of places.
 pub struct Iter<'a> {
     /// Nodes still to visit, the next one last.
@@ -130,32 +103,6 @@ impl<'a> Iter<'a> {
         Self {
             pending: Vec::from_iter(subtree.map(|subtree| &subtree.node)),
             page: None,
-        }
-    }
-
-    /// Adds what lies above `after` to an empty iterator.
-    fn push_after(&mut self, mut subtree: &'a Subtree, after: &Place) {
-        loop {
-            let departs = subtree.departs(&after.0);
-            match &subtree.node {
-                Node::Inner(inner) if departs >= inner.bit => {
-                    let right = bit(&after.0, inner.bit);
-                    if !right {
-                        self.pending.push(&inner.right.node);
-                    }
-                    subtree = inner.child(right);
-                }
-                Node::Inner(_) => {
-                    if bit(subtree.sample(), departs) {
-                        self.pending.push(&subtree.node);
-                    }
-                    return;
-                }
-                Node::Page(page) => {
-                    self.page = Some((page, above(page, after)..page.len()));
-                    return;
-                }
-            }
         }
     }
 }

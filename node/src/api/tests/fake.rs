@@ -3,7 +3,7 @@
 use crate::{
     event::Event,
     handle::{
-        Answering, Backend, BlockName, Committed, NotHere, Refusal, SnapshotInfo, Status,
+        Answering, Backend, BlockName, Inclusion, NotHere, Refusal, SnapshotInfo, Status,
         SyncProgress, TransactionStatus,
     },
 };
@@ -23,7 +23,7 @@ use std::{
     sync::{Mutex, MutexGuard},
     time::Duration,
 };
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 
 /// Heights of which the state is kept.
 pub const STATES_KEPT: u64 = 8;
@@ -34,13 +34,16 @@ pub struct Fake {
     pub alice: SecretKey,
     inner: Mutex<Inner>,
     pub events: broadcast::Sender<Event>,
+    /// Clients that began to wait for a transaction, and blocks made since: what the waiting wake up for.
+    waits: watch::Sender<u64>,
+    blocks_made: watch::Sender<u64>,
 }
 
 pub struct Inner {
     states: Vec<State>,
     blocks: Vec<CommittedBlock>,
     pending: Vec<VerifiedTransaction>,
-    done: BTreeMap<TxId, Committed>,
+    done: BTreeMap<TxId, Inclusion>,
     snapshots: Vec<SnapshotInfo>,
     /// What every transaction is refused with, if anything.
     pub refuse: Option<Refusal>,
@@ -84,11 +87,19 @@ impl Fake {
             alice,
             inner: Mutex::new(inner),
             events: broadcast::channel(4).0,
+            waits: watch::Sender::new(0),
+            blocks_made: watch::Sender::new(0),
         }
     }
 
     pub fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap()
+    }
+
+    /// Returns when a client waits for a transaction that is in no block yet.
+    pub async fn until_waited_for(&self) {
+        let mut waits = self.waits.subscribe();
+        let _ = waits.wait_for(|waits| *waits > 0).await;
     }
 
     /// A transaction of alice.
@@ -171,7 +182,7 @@ impl Fake {
             signature,
         });
         for (index, (id, outcome)) in (0..).zip(&executed.outcomes) {
-            let committed = Committed {
+            let committed = Inclusion {
                 height: header.height,
                 block: header.hash(),
                 state_root: header.state_root,
@@ -192,6 +203,7 @@ impl Fake {
         inner.blocks.push(committed.clone());
         inner.states.push(executed.state);
         drop(inner);
+        self.blocks_made.send_modify(|made| *made += 1);
         let header = &committed.block.header;
         let _ = self.events.send(Event::Block {
             height: header.height,
@@ -387,18 +399,13 @@ impl Backend for Fake {
 
     fn wait_for(&self, id: TxId, timeout: Duration) -> Answering<'_, TransactionStatus> {
         Box::pin(async move {
-            let end = tokio::time::Instant::now() + timeout;
-            loop {
-                let status = self.transaction(&id);
-                let settled = !matches!(
-                    status,
-                    TransactionStatus::Pending | TransactionStatus::Unknown
-                );
-                if settled || tokio::time::Instant::now() >= end {
-                    return status;
-                }
-                tokio::time::sleep(Duration::from_millis(2)).await;
-            }
+            use TransactionStatus::{Pending, Unknown};
+            let settled = || !matches!(self.transaction(&id), Pending | Unknown);
+            let mut made = self.blocks_made.subscribe();
+            let told = made.wait_for(|_| settled());
+            self.waits.send_modify(|waits| *waits += 1);
+            let _ = tokio::time::timeout(timeout, told).await;
+            self.transaction(&id)
         })
     }
 }

@@ -17,7 +17,7 @@ use ledger::{
     transaction::{SignedTransaction, TransactionError},
     units::{Height, Nonce},
 };
-use std::{collections::BTreeSet, time::Duration};
+use std::collections::BTreeSet;
 
 const JSON: &str = "application/json";
 
@@ -112,7 +112,7 @@ async fn a_transaction_is_followed_to_its_block() {
 
     let node = api.node.clone();
     let commit = tokio::spawn(async move {
-        tokio::time::sleep(Duration::from_millis(30)).await;
+        node.until_waited_for().await;
         node.commit()
     });
     let path = format!("/v1/transactions/{}?wait=10", good.id());

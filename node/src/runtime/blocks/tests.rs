@@ -8,7 +8,7 @@ use super::{
 use crate::{
     audit::tests::chain::Chain,
     config::NodeDir,
-    handle::{Committed, NotHere},
+    handle::{Inclusion, NotHere},
 };
 use ledger::{
     hash::{BlockHash, Hash, StateRoot, TxId},
@@ -48,13 +48,13 @@ impl Folder {
     }
 
     /// What is known of every transaction of the blocks up to a height, and what should be.
-    fn expected(&self, to: usize) -> Vec<(TxId, Committed)> {
+    fn expected(&self, to: usize) -> Vec<(TxId, Inclusion)> {
         let blocks = self.chain.blocks.iter().take(to);
         let each = blocks.flat_map(|block| {
             let header = &block.block.header;
             let outcomes = block.verified_outcomes().unwrap();
             (0u32..).zip(outcomes).map(|(index, (id, outcome))| {
-                let committed = Committed {
+                let committed = Inclusion {
                     height: header.height,
                     block: header.hash(),
                     state_root: header.state_root,
