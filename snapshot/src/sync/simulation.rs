@@ -38,7 +38,7 @@ enum Kind {
     FutureLiar,
     /// Offers true snapshots, each newer than anybody's, and sends their manifests but no chunk.
     Withholder,
-    /// The same, and sends a chunk every half minute.
+    /// The same, and sends a chunk every 19 seconds.
     Dripper,
 }
 
@@ -315,10 +315,11 @@ impl<'a> Run<'a> {
             Withholder if is_chunk => return,
             Dripper if is_chunk => {
                 let last = self.dripped_ms.entry(peer).or_default();
-                if self.now_ms < *last + 10_000 {
+                let arrives_ms = self.now_ms + 19_000;
+                if arrives_ms < *last + 10_000 {
                     return;
                 }
-                *last = self.now_ms + 19_000;
+                *last = arrives_ms;
                 19_000
             }
             _ => 10 + self.random.below(200),
