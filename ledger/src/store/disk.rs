@@ -136,7 +136,7 @@ pub fn aside_name(path: &Path, word: &str) -> Result<PathBuf> {
 const ASIDE_MAX: u32 = 1_000;
 
 /// How the name of a file or folder ends that is being prepared.
-pub(super) const TEMPORARY_END: &str = ".new";
+pub const TEMPORARY_END: &str = ".new";
 
 /// Where a file is prepared before it gets its name.
 pub(super) fn temporary_name(path: &Path) -> PathBuf {
@@ -159,7 +159,7 @@ pub(super) fn parent_of(path: &Path) -> &Path {
 }
 
 /// Creates an empty file for reading and writing; what a crash left under that name goes.
-pub(super) fn create(path: &Path) -> Result<File> {
+pub fn create(path: &Path) -> Result<File> {
     before(Op::Create, path)
         .and_then(|()| {
             OpenOptions::new()
@@ -178,7 +178,8 @@ pub(super) fn publish(temporary: &Path, path: &Path) -> Result<()> {
     fsync_dir(parent_of(path))
 }
 
-pub(super) fn write_at(file: &File, path: &Path, bytes: &[u8], offset: u64) -> Result<()> {
+/// Writes all of `bytes` at a place in a file.
+pub fn write_at(file: &File, path: &Path, bytes: &[u8], offset: u64) -> Result<()> {
     fault::changes(file, offset, bytes.len() as u64);
     if let Some(part) = fault::torn_write(bytes.len()).and_then(|part| bytes.get(..part)) {
         // A crash in the middle of a write: a part of it arrives.
@@ -198,7 +199,8 @@ pub(super) fn sync_data(file: &File, path: &Path) -> Result<()> {
     Ok(())
 }
 
-pub(super) fn sync_all(file: &File, path: &Path) -> Result<()> {
+/// `fsync`: content, length, and all else that is noted of the file.
+pub fn sync_all(file: &File, path: &Path) -> Result<()> {
     before(Op::Sync, path)
         .and_then(|()| file.sync_all())
         .at("fsync", path)?;
@@ -213,14 +215,15 @@ pub(super) fn set_len(file: &File, path: &Path, len: u64) -> Result<()> {
         .at("cut", path)
 }
 
-pub(super) fn rename(from: &Path, to: &Path) -> Result<()> {
+/// Gives a file or folder another name, durable after [`fsync_dir`].
+pub fn rename(from: &Path, to: &Path) -> Result<()> {
     before(Op::Rename, from)
         .and_then(|()| fs::rename(from, to))
         .at("rename", from)
 }
 
 /// Removes a file; that it is gone already is no error.
-pub(super) fn remove_file(path: &Path) -> Result<()> {
+pub fn remove_file(path: &Path) -> Result<()> {
     before(Op::Remove, path)
         .and_then(|()| match fs::remove_file(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -240,7 +243,7 @@ pub(super) fn remove_dir(path: &Path) -> Result<()> {
 }
 
 /// The names in a folder, sorted.
-pub(super) fn names(dir: &Path) -> Result<Vec<String>> {
+pub fn names(dir: &Path) -> Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in fs::read_dir(dir).at("list the folder", dir)? {
         // A name that is not UTF-8 is none of ours.

@@ -18,6 +18,8 @@ enum Kind {
     Error(i32),
     /// This and every later operation fails: the process is dead. A write leaves its first half.
     Crash,
+    /// From this operation on none succeeds that takes space; removing files and syncing folders still do.
+    FullDisk,
 }
 
 #[derive(Default)]
@@ -135,6 +137,11 @@ pub fn crash_at(n: u64) -> Armed {
     arm(None, n, Kind::Crash)
 }
 
+/// The disk is full from the operation number `n` on, from 0, of those that take space.
+pub fn full_at(n: u64) -> Armed {
+    arm(None, n, Kind::FullDisk)
+}
+
 /// The `n`-th operation of this sort fails with this error number of the operating system.
 pub fn fail(op: Op, n: u64, errno: i32) -> Armed {
     arm(Some(op), n, Kind::Error(errno))
@@ -155,6 +162,13 @@ fn arm(only: Option<Op>, left: u64, kind: Kind) -> Armed {
 pub(super) fn before(op: Op, _path: &Path) -> io::Result<()> {
     PLAN.with_borrow_mut(|plan| {
         plan.seen += 1;
+        let full = matches!(plan.kind, Some(Kind::FullDisk));
+        if full && matches!(op, Op::SyncDir | Op::Remove) {
+            return Ok(());
+        }
+        if plan.dead && full {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         if plan.dead {
             return Err(io::Error::other("the process is dead"));
         }
@@ -177,6 +191,10 @@ pub(super) fn before(op: Op, _path: &Path) -> io::Result<()> {
                 plan.dead = true;
                 Err(io::Error::other("the process dies here"))
             }
+            Kind::FullDisk => {
+                plan.dead = true;
+                Err(io::ErrorKind::StorageFull.into())
+            }
         }
     })
 }
@@ -184,7 +202,8 @@ pub(super) fn before(op: Op, _path: &Path) -> io::Result<()> {
 /// How much of a write arrives if the process dies at it.
 pub(super) fn torn_write(len: usize) -> Option<usize> {
     PLAN.with_borrow(|plan| {
-        let strikes = matches!(plan.kind, Some(Kind::Crash)) && !plan.dead && plan.left == 0;
+        let cuts = matches!(plan.kind, Some(Kind::Crash | Kind::FullDisk));
+        let strikes = cuts && !plan.dead && plan.left == 0;
         strikes.then_some(len / 2)
     })
 }
