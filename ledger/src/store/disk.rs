@@ -1,6 +1,7 @@
 //! Every operation that changes the disk, with its file in the error, and the few that need care to be durable.
 //!
-//! That they all pass here is also what lets tests fail or cut short the n-th of them (`fault`, in tests only).
+//! That they all pass here is also what lets tests fail or cut short the n-th of them, or let the power fail (`fault`, in
+//! tests only).
 
 use super::Result;
 use super::error::{IoContext, StoreError};
@@ -10,29 +11,47 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-#[cfg(test)]
-pub(super) mod fault;
+#[cfg(any(test, feature = "fault"))]
+pub mod fault;
+
+/// Nothing fails but the disk itself.
+#[cfg(not(any(test, feature = "fault")))]
+mod fault {
+    use std::{fs::File, io, path::Path};
+
+    pub(super) const fn before(_op: super::Op, _path: &Path) -> io::Result<()> {
+        Ok(())
+    }
+
+    pub(super) const fn changes(_file: &File, _from: u64, _bytes: u64) {}
+
+    pub(super) const fn synced(_file: &File) {}
+
+    pub(super) const fn torn_write(_len: usize) -> Option<usize> {
+        None
+    }
+}
+
+use fault::before;
 
 /// What is about to be done to the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Op {
+pub enum Op {
+    /// Making a file or a folder.
     Create,
+    /// Writing to a file.
     Write,
+    /// Cutting a file.
     Truncate,
+    /// Making a file's content durable.
     Sync,
+    /// Giving a file or a folder another name.
     Rename,
+    /// Making the names in a folder durable.
     SyncDir,
+    /// Removing a file or a folder.
     Remove,
 }
-
-#[cfg(not(test))]
-#[inline]
-fn before(_op: Op, _path: &Path) -> io::Result<()> {
-    Ok(())
-}
-
-#[cfg(test)]
-use fault::before;
 
 /// The exclusive lock on a node's folder, held for as long as this value lives.
 ///
@@ -117,7 +136,7 @@ pub fn aside_name(path: &Path, word: &str) -> Result<PathBuf> {
 const ASIDE_MAX: u32 = 1_000;
 
 /// How the name of a file or folder ends that is being prepared.
-pub(super) const TEMPORARY_END: &str = ".new";
+pub const TEMPORARY_END: &str = ".new";
 
 /// Where a file is prepared before it gets its name.
 pub(super) fn temporary_name(path: &Path) -> PathBuf {
@@ -140,7 +159,7 @@ pub(super) fn parent_of(path: &Path) -> &Path {
 }
 
 /// Creates an empty file for reading and writing; what a crash left under that name goes.
-pub(super) fn create(path: &Path) -> Result<File> {
+pub fn create(path: &Path) -> Result<File> {
     before(Op::Create, path)
         .and_then(|()| {
             OpenOptions::new()
@@ -159,12 +178,12 @@ pub(super) fn publish(temporary: &Path, path: &Path) -> Result<()> {
     fsync_dir(parent_of(path))
 }
 
-pub(super) fn write_at(file: &File, path: &Path, bytes: &[u8], offset: u64) -> Result<()> {
-    #[cfg(test)]
-    if let Some(part) = fault::torn_write(bytes.len()) {
+/// Writes all of `bytes` at a place in a file.
+pub fn write_at(file: &File, path: &Path, bytes: &[u8], offset: u64) -> Result<()> {
+    fault::changes(file, offset, bytes.len() as u64);
+    if let Some(part) = fault::torn_write(bytes.len()).and_then(|part| bytes.get(..part)) {
         // A crash in the middle of a write: a part of it arrives.
-        file.write_all_at(&bytes[..part], offset)
-            .at("write to", path)?;
+        file.write_all_at(part, offset).at("write to", path)?;
     }
     before(Op::Write, path)
         .and_then(|()| file.write_all_at(bytes, offset))
@@ -175,29 +194,36 @@ pub(super) fn write_at(file: &File, path: &Path, bytes: &[u8], offset: u64) -> R
 pub(super) fn sync_data(file: &File, path: &Path) -> Result<()> {
     before(Op::Sync, path)
         .and_then(|()| file.sync_data())
-        .at("fsync", path)
+        .at("fsync", path)?;
+    fault::synced(file);
+    Ok(())
 }
 
-pub(super) fn sync_all(file: &File, path: &Path) -> Result<()> {
+/// `fsync`: content, length, and all else that is noted of the file.
+pub fn sync_all(file: &File, path: &Path) -> Result<()> {
     before(Op::Sync, path)
         .and_then(|()| file.sync_all())
-        .at("fsync", path)
+        .at("fsync", path)?;
+    fault::synced(file);
+    Ok(())
 }
 
 pub(super) fn set_len(file: &File, path: &Path, len: u64) -> Result<()> {
+    fault::changes(file, len, u64::MAX - len);
     before(Op::Truncate, path)
         .and_then(|()| file.set_len(len))
         .at("cut", path)
 }
 
-pub(super) fn rename(from: &Path, to: &Path) -> Result<()> {
+/// Gives a file or folder another name, durable after [`fsync_dir`].
+pub fn rename(from: &Path, to: &Path) -> Result<()> {
     before(Op::Rename, from)
         .and_then(|()| fs::rename(from, to))
         .at("rename", from)
 }
 
 /// Removes a file; that it is gone already is no error.
-pub(super) fn remove_file(path: &Path) -> Result<()> {
+pub fn remove_file(path: &Path) -> Result<()> {
     before(Op::Remove, path)
         .and_then(|()| match fs::remove_file(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -217,7 +243,7 @@ pub(super) fn remove_dir(path: &Path) -> Result<()> {
 }
 
 /// The names in a folder, sorted.
-pub(super) fn names(dir: &Path) -> Result<Vec<String>> {
+pub fn names(dir: &Path) -> Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in fs::read_dir(dir).at("list the folder", dir)? {
         // A name that is not UTF-8 is none of ours.

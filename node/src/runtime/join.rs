@@ -1,9 +1,12 @@
 //! How a node without a state gets one: from a snapshot of its peers, or block by block from the genesis.
 //!
-//! [`plan`] decides, from what peers say in the first moments. The snapshot itself is [`snapshot::sync::Joiner`]'s
+//! [`plan`](plan::plan) decides, from what peers say in the first moments. The snapshot itself is [`snapshot::sync::Joiner`]'s
 //! business, which trusts nobody; here its requests are carried out, and what it ends with is made the node's own:
 //! first the manifest (its chunks are there already), then a block log that begins after it. A crash in between leaves
 //! a whole snapshot, from which the next start goes on.
+
+mod plan;
+mod writer;
 
 use super::{NodeError, shared::Shared};
 use crate::{config::SyncMode, event::Event, handle::SyncProgress};
@@ -19,77 +22,24 @@ use ledger::{
     units::Height,
 };
 use p2p::{Peer, Request, Response};
+use plan::{Heard, Plan, plan};
 use std::{
     collections::BTreeSet,
     sync::{
         Arc,
-        mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel},
+        mpsc::{Receiver, RecvTimeoutError, Sender, channel},
     },
-    thread::JoinHandle,
     time::{Duration, Instant},
 };
 use tokio::sync::watch;
+use writer::Writer;
 
-/// How long a new node listens for snapshots before it takes to blocks.
-const LISTEN: Duration = Duration::from_millis(2_000);
-/// The same, when a snapshot was asked for.
-const LISTEN_FOR_SNAPSHOT: Duration = Duration::from_millis(5_000);
 /// How long offers are collected after the first: peers are asked as they connect, and answer in milliseconds.
 const OFFER_WINDOW_MS: u64 = 500;
 /// How often it looks what peers have said.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// How often a joiner is told that time passes.
 const TICK_EVERY: Duration = Duration::from_millis(100);
-/// Verified chunks that wait for the disk.
-const WRITES_MAX: usize = 32;
-
-/// What a node without a state does next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Plan {
-    /// Hear more.
-    Wait,
-    /// Fetch a snapshot.
-    Snapshot,
-    /// Execute every block, for this reason.
-    Blocks(&'static str),
-}
-
-/// What is known when a plan is made.
-#[derive(Clone, Copy, Debug)]
-struct Heard {
-    /// Peers that have said how far they are.
-    peers: usize,
-    /// Of these, how many offer a snapshot.
-    offering: usize,
-    /// Peers that the configuration names.
-    configured: usize,
-    /// Whether this node is the only validator: nobody can be ahead of it.
-    alone: bool,
-    waited: Duration,
-}
-
-fn plan(mode: SyncMode, heard: Heard) -> Plan {
-    let Heard {
-        peers,
-        offering,
-        configured,
-        alone,
-        waited,
-    } = heard;
-    match mode {
-        SyncMode::Blocks => Plan::Blocks("this node is configured to execute every block"),
-        _ if offering > 0 => Plan::Snapshot,
-        SyncMode::Auto if alone => Plan::Blocks("this node is the only validator"),
-        SyncMode::Auto if configured > 0 && peers >= configured => {
-            Plan::Blocks("no peer has a snapshot")
-        }
-        SyncMode::Auto if waited >= LISTEN => Plan::Blocks("no peer has offered a snapshot"),
-        SyncMode::Snapshot if waited >= LISTEN_FOR_SNAPSHOT => {
-            Plan::Blocks("a snapshot was asked for, and no peer offers one")
-        }
-        SyncMode::Auto | SyncMode::Snapshot => Plan::Wait,
-    }
-}
 
 /// A state that was fetched, and the block that it is the state after.
 pub(super) struct Joined {
@@ -153,42 +103,6 @@ struct Driver {
     told: BTreeSet<Peer>,
 }
 
-/// The thread that puts verified chunks on disk, so that fetching does not wait for it.
-struct Writer {
-    chunks: SyncSender<(ChunkId, Vec<u8>)>,
-    thread: JoinHandle<Result<u64, ::snapshot::store::StoreError>>,
-}
-
-impl Writer {
-    fn start(store: Store) -> Result<Self, NodeError> {
-        let (chunks, verified) = sync_channel::<(ChunkId, Vec<u8>)>(WRITES_MAX);
-        let thread = std::thread::Builder::new()
-            .name("chunks".into())
-            .spawn(move || {
-                let mut bytes_total = 0;
-                for (id, bytes) in verified {
-                    store.put_chunk(id, &bytes)?;
-                    bytes_total += bytes.len() as u64;
-                }
-                Ok(bytes_total)
-            })
-            .map_err(|source| NodeError::Machine {
-                what: "cannot start the chunk writer's thread",
-                source,
-            })?;
-        Ok(Self { chunks, thread })
-    }
-
-    /// Waits until everything is on disk, and says how many bytes that was.
-    fn finish(self) -> Result<u64, NodeError> {
-        drop(self.chunks);
-        match self.thread.join() {
-            Ok(written) => Ok(written?),
-            Err(_) => Err(NodeError::Died("the writer of chunks")),
-        }
-    }
-}
-
 impl Driver {
     fn new(shared: Arc<Shared>, stopping: watch::Receiver<bool>) -> Result<Self, NodeError> {
         let store = shared.snapshots.store().clone();
@@ -206,6 +120,8 @@ impl Driver {
         }
         let config = Config {
             offer_window_ms: OFFER_WINDOW_MS,
+            // Of the first blocks. Should it have been changed, that several peers have a snapshot speaks for it.
+            snapshot_interval: shared.genesis.parameters.snapshot_interval,
             ..Config::new(shared.chain, trusted, Height(1))
         };
         let (say, inputs) = channel();
@@ -244,8 +160,7 @@ impl Driver {
                     Input::Tick
                 }
             };
-            if self.writer.thread.is_finished() {
-                // It ends by itself only if the disk failed.
+            if self.writer.has_failed() {
                 self.writer.finish()?;
                 return Err(NodeError::Died("the writer of chunks"));
             }
@@ -409,66 +324,4 @@ pub(super) fn offers(store: &Store) -> Vec<p2p::SnapshotOffer> {
             chunks: u32::try_from(m.chunks().len()).unwrap_or(u32::MAX),
         })
         .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn heard(peers: usize, offering: usize, waited_ms: u64) -> Heard {
-        Heard {
-            peers,
-            offering,
-            configured: 3,
-            alone: false,
-            waited: Duration::from_millis(waited_ms),
-        }
-    }
-
-    #[test]
-    fn a_snapshot_is_taken_where_one_is_offered() {
-        for mode in [SyncMode::Auto, SyncMode::Snapshot] {
-            assert_eq!(plan(mode, heard(1, 1, 0)), Plan::Snapshot);
-        }
-        assert!(matches!(
-            plan(SyncMode::Blocks, heard(3, 3, 0)),
-            Plan::Blocks(_)
-        ));
-    }
-
-    #[test]
-    fn a_new_network_does_not_wait_for_what_nobody_has() {
-        assert_eq!(plan(SyncMode::Auto, heard(2, 0, 100)), Plan::Wait);
-        assert!(matches!(
-            plan(SyncMode::Auto, heard(3, 0, 100)),
-            Plan::Blocks(_)
-        ));
-        assert!(matches!(
-            plan(SyncMode::Auto, heard(0, 0, 2_000)),
-            Plan::Blocks(_)
-        ));
-    }
-
-    #[test]
-    fn a_node_that_others_dial_listens_first_and_one_that_is_alone_does_not() {
-        let dialled = Heard {
-            configured: 0,
-            ..heard(0, 0, 100)
-        };
-        assert_eq!(plan(SyncMode::Auto, dialled), Plan::Wait);
-        let alone = Heard {
-            alone: true,
-            ..dialled
-        };
-        assert!(matches!(plan(SyncMode::Auto, alone), Plan::Blocks(_)));
-    }
-
-    #[test]
-    fn who_asks_for_a_snapshot_gets_some_time_and_then_the_blocks() {
-        assert_eq!(plan(SyncMode::Snapshot, heard(3, 0, 4_000)), Plan::Wait);
-        assert!(matches!(
-            plan(SyncMode::Snapshot, heard(3, 0, 5_000)),
-            Plan::Blocks(_)
-        ));
-    }
 }

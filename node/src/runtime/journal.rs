@@ -21,9 +21,7 @@ impl DiskJournal {
     pub(super) fn new(wal: Option<Wal>, wal_dir: PathBuf, log: Log) -> Self {
         Self { wal, wal_dir, log }
     }
-}
 
-impl DiskJournal {
     /// The highest height at which this node may have promised anything.
     pub(super) fn floor(&self) -> Option<Height> {
         self.wal.as_ref().and_then(Wal::floor)
@@ -80,5 +78,82 @@ impl Journal for DiskJournal {
             Some(wal) => wal.advance(height.next()).map_err(|e| failed(&e)),
             None => Ok(()),
         }
+    }
+}
+
+/// What the replica was told is durable survives a power failure, which takes back all that was not synced.
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::tests::chain::Chain;
+    use ledger::store::disk::fault;
+    use std::path::Path;
+
+    fn journal(dir: &Path) -> DiskJournal {
+        let (wal_dir, log_dir) = (dir.join("wal"), dir.join("ledger"));
+        let wal = match Wal::open(&wal_dir, Height(1)).unwrap() {
+            Some(opened) => opened,
+            None => {
+                Wal::create_never_signed(&wal_dir).unwrap();
+                Wal::open(&wal_dir, Height(1)).unwrap().unwrap()
+            }
+        };
+        let (log, _) = Log::open(&log_dir).unwrap();
+        DiskJournal::new(Some(wal.wal), wal_dir, log)
+    }
+
+    fn promised(dir: &Path) -> Vec<Vec<u8>> {
+        let opened = Wal::open(&dir.join("wal"), Height(1)).unwrap().unwrap();
+        opened.entries.into_iter().map(|e| e.payload).collect()
+    }
+
+    #[test]
+    fn what_is_synced_is_promised_for_good() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut journal = journal(dir.path());
+        let power = fault::watch_power();
+        journal.append(Height(1), b"proposal").unwrap();
+        journal.append(Height(1), b"vote").unwrap();
+        journal.sync().unwrap();
+        journal.append(Height(1), b"not promised yet").unwrap();
+        drop(journal);
+        power.fails();
+        assert_eq!(
+            promised(dir.path()),
+            [b"proposal".to_vec(), b"vote".to_vec()]
+        );
+    }
+
+    #[test]
+    fn what_is_committed_is_kept_for_good() {
+        let dir = tempfile::tempdir().unwrap();
+        let chain = Chain::new(3);
+        for (height, block) in (1..).zip(&chain.blocks) {
+            let mut journal = journal(dir.path());
+            let power = fault::watch_power();
+            journal.commit(block).unwrap();
+            drop(journal);
+            power.fails();
+            let (log, _) = Log::open(&dir.path().join("ledger")).unwrap();
+            assert_eq!(log.last(), Some(Height(height)));
+            let kept = log.read(Height(height)).unwrap().unwrap();
+            assert_eq!(kept.payload, codec::encode(block));
+        }
+    }
+
+    #[test]
+    fn a_wiped_nodes_first_promise_is_there_for_good() {
+        let dir = tempfile::tempdir().unwrap();
+        let (log, _) = Log::open(&dir.path().join("ledger")).unwrap();
+        let mut journal = DiskJournal::new(None, dir.path().join("wal"), log);
+        let power = fault::watch_power();
+        journal.promise_from(Height(8)).unwrap();
+        journal.append(Height(8), b"vote").unwrap();
+        journal.sync().unwrap();
+        drop(journal);
+        power.fails();
+        assert_eq!(promised(dir.path()), [b"vote".to_vec()]);
+        let opened = Wal::open(&dir.path().join("wal"), Height(8)).unwrap();
+        assert_eq!(opened.unwrap().wal.unknown(), Some(Height(7)));
     }
 }

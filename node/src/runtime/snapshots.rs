@@ -3,8 +3,9 @@
 //! A picture of the state is a pointer, so the replica's thread only hands it over. One background thread writes; while
 //! it is busy one more may wait, and what comes beyond is left out and counted: nothing ever waits for the disk here.
 //!
-//! A peer that has just asked for a part of a snapshot holds a *lease* on it, so that the snapshot it is fetching stays
-//! to the end although newer ones push it out. Leases run out by themselves and are few: nobody can fill the disk by them.
+//! What peers are fetching is leased ([`leases`]), so that it stays to the end although newer ones push it out.
+
+mod leases;
 
 use crate::{
     event::Event,
@@ -15,6 +16,7 @@ use ::snapshot::{
     manifest::{Manifest, ManifestId},
     store::{Store, StoreError, write_snapshot},
 };
+use leases::Leases;
 use ledger::{
     block::CertifiedHeader, hash::Hash, state::State, store::disk::write_atomic, units::Height,
 };
@@ -26,24 +28,20 @@ use std::{
         atomic::{AtomicU64, Ordering},
         mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
     },
-    time::{Duration, Instant},
+    time::Instant,
 };
 use tokio::sync::broadcast;
-
-/// A snapshot stays at least so long after a peer last asked for a part of it.
-const LEASE: Duration = Duration::from_secs(60);
-/// Snapshots that are kept for peers beyond those that are kept anyway.
-const LEASES_MAX: usize = 3;
 
 /// The snapshots of a node.
 pub(super) struct Snapshots {
     store: Store,
     keep: usize,
     jobs: SyncSender<Job>,
-    /// What each one cost when it was written: the chunks alone do not tell once older snapshots are gone.
+    /// What each one cost when it was written: the chunks alone do not tell once older snapshots are gone. Told only.
     written: Mutex<BTreeMap<Hash, u64>>,
     written_file: PathBuf,
-    leases: Mutex<BTreeMap<ManifestId, Instant>>,
+    /// Each snapshot holds its own: who asks is not told here yet.
+    leases: Mutex<Leases<ManifestId>>,
     events: broadcast::Sender<Event>,
     pub(super) skipped_total: AtomicU64,
     pub(super) taken_total: AtomicU64,
@@ -175,7 +173,7 @@ impl Snapshots {
     /// A manifest for a peer, encoded.
     pub(super) fn manifest_for_peer(&self, id: ManifestId) -> Option<Vec<u8>> {
         let manifest = self.store.read_manifest(&id).ok()?;
-        self.lease(id);
+        self.leases().take(id, id, Instant::now());
         Some(manifest.encode())
     }
 
@@ -195,22 +193,14 @@ impl Snapshots {
         }
     }
 
-    fn lease(&self, id: ManifestId) {
-        let mut leases = self.leases();
-        let now = Instant::now();
-        leases.retain(|_, until| *until > now);
-        if leases.len() < LEASES_MAX || leases.contains_key(&id) {
-            leases.insert(id, now + LEASE);
-        }
-    }
-
     /// Whoever asks for a chunk is fetching one of the leased snapshots that have it.
     fn renew_leases(&self, id: ChunkId) {
-        let leased: Vec<ManifestId> = self.leases().keys().copied().collect();
+        let now = Instant::now();
+        let leased = self.leases().held(now);
         for manifest in leased {
             let has = |m: Arc<Manifest>| m.chunk(&id).is_some();
             if self.store.read_manifest(&manifest).is_ok_and(has) {
-                self.lease(manifest);
+                self.leases().take(manifest, manifest, now);
             }
         }
     }
@@ -257,13 +247,7 @@ impl Snapshots {
     }
 
     fn retain(&self) {
-        let now = Instant::now();
-        let leased = self
-            .leases()
-            .iter()
-            .filter(|(_, until)| **until > now)
-            .map(|(id, _)| *id)
-            .collect();
+        let leased = self.leases().held(Instant::now());
         if let Err(error) = self.store.retain(self.keep, &leased) {
             tracing::error!(%error, "old snapshots are not removed");
         }
@@ -280,7 +264,7 @@ impl Snapshots {
         self.written.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn leases(&self) -> MutexGuard<'_, BTreeMap<ManifestId, Instant>> {
+    fn leases(&self) -> MutexGuard<'_, Leases<ManifestId>> {
         self.leases.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

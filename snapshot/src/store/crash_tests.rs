@@ -1,16 +1,25 @@
 //! The process dies, or the disk fills up, before each change of the disk in turn. What was whole stays whole.
 
-use super::disk::fault::{Fault, cut_after};
 use super::*;
 use crate::fixtures::{CUT, certified, manifest, set, tree};
-use ledger::state::tree::Tree;
+use ledger::{
+    state::tree::Tree,
+    store::disk::fault::{Armed, crash_at, full_at},
+};
+
+/// Runs `work` with a fault after so many changes. Says whether they were enough.
+fn cut_after<T>(fault: fn(u64) -> Armed, changes: u64, work: impl FnOnce() -> T) -> (T, bool) {
+    let armed = fault(changes);
+    let result = work();
+    (result, !armed.struck())
+}
 
 fn write(store: &Store, tree: &Tree, height: u64) -> Result<SnapshotReport> {
     write_snapshot(store, tree, certified(tree, height), set(), CUT)
 }
 
 /// Every snapshot on offer loads with its root.
-fn assert_sound(store: &Store, step: u32) -> Vec<u64> {
+fn assert_sound(store: &Store, step: u64) -> Vec<u64> {
     for manifest in store.manifests() {
         let loaded = store.load(&manifest).unwrap();
         assert_eq!(loaded.root(), manifest.root(), "after step {step}");
@@ -30,7 +39,7 @@ fn replace(store: &Store, new: &Tree) -> Result<()> {
     Ok(())
 }
 
-fn at_every_step(fault: Fault, check: impl Fn(u32, &Path, &Store, &Tree)) {
+fn at_every_step(fault: fn(u64) -> Armed, check: impl Fn(u64, &Path, &Store, &Tree)) {
     let (old, new) = (tree(60, 1), tree(60, 2));
     for step in 0.. {
         let dir = tempfile::tempdir().unwrap();
@@ -48,9 +57,9 @@ fn at_every_step(fault: Fault, check: impl Fn(u32, &Path, &Store, &Tree)) {
 
 #[test]
 fn death_at_any_change_leaves_a_whole_snapshot_and_nothing_for_ever() {
-    at_every_step(Fault::Death, |step, dir, _, new| {
+    at_every_step(crash_at, |step, dir, _, new| {
         // It dies a second time, in the middle of starting again.
-        let _ = cut_after(Fault::Death, step % 7, || Store::open(dir));
+        let _ = cut_after(crash_at, step % 7, || Store::open(dir));
         let store = Store::open(dir).unwrap();
         let heights = assert_sound(&store, step);
         assert!(!heights.is_empty(), "after step {step} no snapshot is left");
@@ -65,7 +74,7 @@ fn death_at_any_change_leaves_a_whole_snapshot_and_nothing_for_ever() {
 
 #[test]
 fn a_full_disk_leaves_what_was_whole_and_no_partial_snapshot() {
-    at_every_step(Fault::FullDisk, |step, dir, store, new| {
+    at_every_step(full_at, |step, dir, store, new| {
         let heights = assert_sound(store, step);
         assert!(!heights.is_empty(), "after step {step}");
         if heights == [1] {
@@ -85,7 +94,7 @@ fn a_full_disk_leaves_what_was_whole_and_no_partial_snapshot() {
 fn a_full_disk_is_said_with_file_and_advice() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path()).unwrap();
-    let (result, _) = cut_after(Fault::FullDisk, 1, || write(&store, &tree(60, 1), 1));
+    let (result, _) = cut_after(full_at, 1, || write(&store, &tree(60, 1), 1));
     let message = result.unwrap_err().to_string();
     assert!(message.contains("free some space"), "{message}");
     assert!(message.contains("chunks"), "{message}");

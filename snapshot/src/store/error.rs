@@ -20,6 +20,9 @@ pub enum StoreError {
         /// What the operating system said.
         source: io::Error,
     },
+    /// Something else that the disk's operations refuse.
+    #[error(transparent)]
+    Disk(ledger::store::StoreError),
     /// A file is not what was written.
     #[error(
         "{} was damaged ({what}) and is set aside as {}; check the disk; the snapshots that need it are no longer offered",
@@ -65,6 +68,25 @@ pub enum StoreError {
         /// What does not fit.
         source: JoinError,
     },
+}
+
+impl From<ledger::store::StoreError> for StoreError {
+    fn from(error: ledger::store::StoreError) -> Self {
+        use ledger::store::StoreError::Io;
+        match error {
+            // The advice differs: without a snapshot a node goes on, without a block it does not.
+            Io {
+                doing,
+                path,
+                source,
+            } => Self::Io {
+                doing,
+                path,
+                source,
+            },
+            other => Self::Disk(other),
+        }
+    }
 }
 
 /// What a caller of the store gets.

@@ -10,13 +10,16 @@ use super::{
     MANIFEST_BYTES_MAX, StoreError,
     disk::{self, Content},
     error::Result,
+    load::{join, read_chunk},
 };
 use crate::{
-    chunk::{self, ChunkId},
+    chunk::ChunkId,
     manifest::{ChunkRef, Manifest, UntrustedManifest},
 };
-use ledger::state::tree::{JoinError, Subtree, Tree};
-use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
+use ledger::{
+    state::tree::{JoinError, Tree},
+    store::disk::{TEMPORARY_END, names},
+};
 use std::path::{Path, PathBuf};
 
 /// Why a snapshot cannot be loaded.
@@ -74,8 +77,8 @@ impl Inspector {
         if !folder.is_dir() {
             return Ok(kept);
         }
-        for name in disk::names(&folder)? {
-            if name.ends_with(disk::TEMPORARY_END) {
+        for name in names(&folder)? {
+            if name.ends_with(TEMPORARY_END) {
                 continue;
             }
             let path = folder.join(&name);
@@ -97,29 +100,19 @@ impl Inspector {
         Ok(kept)
     }
 
-    /// The state that a snapshot shows: reads its chunks, verifies each, and joins them, on all cores.
+    /// The state that a snapshot shows.
     ///
     /// # Errors
     /// [`Unloadable`].
     pub fn load(&self, manifest: &Manifest) -> Result<Tree, Unloadable> {
-        let subtrees = manifest
-            .chunks()
-            .par_iter()
-            .map(|chunk| self.load_chunk(manifest, chunk))
-            .collect::<Result<Vec<Subtree>, Unloadable>>()?;
-        Tree::join(&subtrees).map_err(Unloadable::Join)
-    }
-
-    fn load_chunk(&self, manifest: &Manifest, chunk: &ChunkRef) -> Result<Subtree, Unloadable> {
-        let path = self.dir.join("chunks").join(chunk.id().to_string());
-        let what = match disk::read(&path, chunk::ENCODED_BYTES_MAX)? {
-            Content::Missing => return Err(Unloadable::NoChunk(chunk.id())),
-            Content::Damaged(what) => what,
-            Content::Whole(bytes) => match manifest.verify_chunk(chunk, &bytes) {
-                Ok(verified) => return Ok(verified.into_subtree()),
-                Err(error) => error.to_string(),
-            },
+        let read = |chunk: &ChunkRef| {
+            let path = self.dir.join("chunks").join(chunk.id().to_string());
+            match read_chunk(&path, manifest, chunk)? {
+                Content::Whole(subtree) => Ok(subtree),
+                Content::Missing => Err(Unloadable::NoChunk(chunk.id())),
+                Content::Damaged(what) => Err(Unloadable::Damaged { path, what }),
+            }
         };
-        Err(Unloadable::Damaged { path, what })
+        join(manifest, read, Unloadable::Join)
     }
 }

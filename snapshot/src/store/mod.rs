@@ -43,7 +43,11 @@ use crate::{
     manifest::{MANIFEST_BYTES_MAX, Manifest, ManifestId, UntrustedManifest},
 };
 use disk::Content;
-use ledger::{hash::Hash, units::Height};
+use ledger::{
+    hash::Hash,
+    store::disk::{TEMPORARY_END, create_dir, fsync_dir, names, remove_file, rename},
+    units::Height,
+};
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
@@ -92,9 +96,9 @@ impl Store {
         let store = Self { shared };
         for folder in ["manifests", "chunks", "sync", "damaged"] {
             let folder = dir.join(folder);
-            disk::create_dir(&folder)?;
+            create_dir(&folder)?;
         }
-        disk::sync_dir(dir)?;
+        fsync_dir(dir)?;
         let mut index = store.index();
         for name in store.own_names("chunks")? {
             index.chunks.insert(ChunkId(name));
@@ -114,9 +118,9 @@ impl Store {
                 }
             }
         }
-        for name in disk::names(&dir.join("sync"))? {
+        for name in names(&dir.join("sync"))? {
             if name != TARGET {
-                disk::remove(&dir.join("sync").join(name))?;
+                remove_file(&dir.join("sync").join(name))?;
             }
         }
         drop(index);
@@ -130,9 +134,9 @@ impl Store {
     fn own_names(&self, folder: &str) -> Result<Vec<Hash>> {
         let folder = self.shared.dir.join(folder);
         let mut hashes = Vec::new();
-        for name in disk::names(&folder)? {
-            if name.ends_with(disk::TEMPORARY_END) {
-                disk::remove(&folder.join(&name))?;
+        for name in names(&folder)? {
+            if name.ends_with(TEMPORARY_END) {
+                remove_file(&folder.join(&name))?;
             } else if let Ok(hash) = name.parse::<Hash>()
                 && hash.to_string() == name
             {
@@ -168,13 +172,19 @@ impl Store {
     /// [`StoreError::NoChunk`]; [`StoreError::Damaged`] when the checksum does not hold, and the file is set aside then.
     pub fn get_chunk_bytes(&self, id: &ChunkId) -> Result<Vec<u8>> {
         let path = self.chunk_path(id);
-        match disk::read(&path, chunk::ENCODED_BYTES_MAX)? {
-            Content::Whole(bytes) => Ok(bytes),
+        let content = disk::read(&path, chunk::ENCODED_BYTES_MAX)?;
+        self.whole(*id, content)
+    }
+
+    /// What was read of a chunk; corrects the index if it is not there or damaged.
+    fn whole<T>(&self, id: ChunkId, content: Content<T>) -> Result<T> {
+        match content {
+            Content::Whole(whole) => Ok(whole),
             Content::Missing => {
-                self.forget_chunk(*id)?;
-                Err(StoreError::NoChunk(*id))
+                self.forget_chunk(id)?;
+                Err(StoreError::NoChunk(id))
             }
-            Content::Damaged(what) => Err(self.damaged_chunk(*id, what)?),
+            Content::Damaged(what) => Err(self.damaged_chunk(id, what)?),
         }
     }
 
@@ -206,10 +216,10 @@ impl Store {
             let id = manifest.id();
             return Err(StoreError::NotWhole { id, missing });
         }
-        disk::sync_dir(&self.shared.dir.join("chunks"))?;
+        fsync_dir(&self.shared.dir.join("chunks"))?;
         let path = self.manifest_path(&manifest.id());
         disk::write(&path, &manifest.encode())?;
-        disk::sync_dir(&self.shared.dir.join("manifests"))?;
+        fsync_dir(&self.shared.dir.join("manifests"))?;
         index.insert(manifest.clone());
         Ok(())
     }
@@ -241,7 +251,7 @@ impl Store {
         let mut index = self.index();
         index.target = manifest.chunk_ids().collect();
         disk::write(&folder.join(TARGET), &manifest.encode())?;
-        disk::sync_dir(&folder)
+        Ok(fsync_dir(&folder)?)
     }
 
     /// The manifest of the sync that was under way, to be verified again. A damaged one is set aside.
@@ -269,8 +279,8 @@ impl Store {
     pub fn clear_sync_target(&self) -> Result<()> {
         let folder = self.shared.dir.join("sync");
         let mut index = self.index();
-        disk::remove(&folder.join(TARGET))?;
-        disk::sync_dir(&folder)?;
+        remove_file(&folder.join(TARGET))?;
+        fsync_dir(&folder)?;
         index.target.clear();
         Ok(())
     }
@@ -334,7 +344,7 @@ impl Store {
         let name = path.file_name().unwrap_or_default();
         let aside = self.shared.dir.join("damaged").join(name);
         if path.exists() {
-            disk::rename(path, &aside)?;
+            rename(path, &aside)?;
         }
         let report = format!(
             "{}: {what}; set aside as {}",

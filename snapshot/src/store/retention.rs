@@ -1,9 +1,15 @@
 //! What is kept: derived from the manifests that are kept and from work under way, and from nothing that is noted elsewhere.
 
-use super::{Store, disk, error::Result};
+use super::{Store, error::Result};
 use crate::{chunk::ChunkId, manifest::ManifestId};
-use ledger::units::Height;
+use ledger::{
+    store::disk::{fsync_dir, remove_file},
+    units::Height,
+};
 use std::collections::BTreeSet;
+
+/// Chunks that are removed before others get a turn at the store.
+const REMOVED_AT_ONCE: usize = 64;
 
 /// What [`Store::retain`] removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,6 +51,18 @@ impl Store {
     /// # Errors
     /// `Io`. What is left is whole, and a further call goes on.
     pub fn retain(&self, keep_last: usize, in_use: &BTreeSet<ManifestId>) -> Result<Removed> {
+        let manifests = self.remove_old(keep_last, in_use)?;
+        let mut chunks = 0;
+        loop {
+            let removed = self.remove_unneeded()?;
+            chunks += removed;
+            if removed == 0 {
+                return Ok(Removed { manifests, chunks });
+            }
+        }
+    }
+
+    fn remove_old(&self, keep_last: usize, in_use: &BTreeSet<ManifestId>) -> Result<u64> {
         let mut index = self.index();
         let old: Vec<(Height, ManifestId)> = index
             .manifests
@@ -57,10 +75,17 @@ impl Store {
         for key in &old {
             // Not offered from here on, whether or not the file goes.
             index.manifests.remove(key);
-            disk::remove(&self.manifest_path(&key.1))?;
+            remove_file(&self.manifest_path(&key.1))?;
         }
         // Also when no manifest went just now: an earlier call may have failed in between.
-        disk::sync_dir(&self.shared.dir.join("manifests"))?;
+        fsync_dir(&self.shared.dir.join("manifests"))?;
+        Ok(old.len() as u64)
+    }
+
+    /// Removes some of the chunks that nothing needs. What is needed is found anew each time: between two calls others may
+    /// pin or put what was not needed before.
+    fn remove_unneeded(&self) -> Result<u64> {
+        let mut index = self.index();
         let needed: BTreeSet<ChunkId> = index
             .manifests
             .values()
@@ -68,15 +93,13 @@ impl Store {
             .chain(index.pins.values().flatten().copied())
             .chain(index.target.iter().copied())
             .collect();
-        let unneeded: Vec<ChunkId> = index.chunks.difference(&needed).copied().collect();
+        let unneeded = index.chunks.difference(&needed).copied();
+        let unneeded: Vec<ChunkId> = unneeded.take(REMOVED_AT_ONCE).collect();
         for id in &unneeded {
             index.chunks.remove(id);
-            disk::remove(&self.chunk_path(id))?;
+            remove_file(&self.chunk_path(id))?;
         }
-        Ok(Removed {
-            manifests: old.len() as u64,
-            chunks: unneeded.len() as u64,
-        })
+        Ok(unneeded.len() as u64)
     }
 
     /// Removes chunks that nothing needs, and no snapshot.

@@ -1,7 +1,7 @@
 //! The fetch: which chunk from whom.
 
 use super::{
-    ASKS_MAX, Lie, Output, Progress, READS_MAX, REMEMBERED_MAX, Wanted,
+    ASKS_MAX, GaveUp, Lie, Output, Progress, READS_MAX, RELEASES_MAX, REMEMBERED_MAX, Wanted,
     joiner::{Joiner, Phase},
     search::Search,
 };
@@ -11,14 +11,18 @@ use crate::{
 };
 use ledger::state::tree::{Subtree, Totals, Tree};
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeSet, HashMap, VecDeque},
     sync::Arc,
 };
 
-pub(super) struct Fetch {
+pub(super) struct Fetch<P> {
     pub manifest: Arc<Manifest>,
+    /// All who have offered it meanwhile, also if they are gone.
+    offered_by: BTreeSet<P>,
     since_ms: u64,
     last_chunk_ms: u64,
+    /// When the rate was measured last, and what had been fetched then.
+    measured: (u64, u64),
     indices: HashMap<ChunkId, usize>,
     /// The chunks that are verified, in the manifest's order.
     subtrees: Vec<Option<Subtree>>,
@@ -33,7 +37,11 @@ pub(super) struct Fetch {
     told: Option<Progress>,
 }
 
-impl Fetch {
+fn bytes_per_second(bytes: u64, elapsed_ms: u64) -> u64 {
+    bytes.saturating_mul(1_000) / elapsed_ms.max(1)
+}
+
+impl<P> Fetch<P> {
     fn chunk(&self, id: &ChunkId) -> Option<(usize, ChunkRef)> {
         let index = *self.indices.get(id)?;
         Some((index, *self.manifest.chunks().get(index)?))
@@ -54,16 +62,19 @@ impl Fetch {
         }
     }
 
-    fn progress(&self, peers: u64, now_ms: u64) -> Progress {
+    /// A chunk that has not come yet.
+    fn lacking(&self, id: &ChunkId) -> Option<(usize, ChunkRef)> {
+        self.chunk(id).filter(|(index, _)| !self.is_done(*index))
+    }
+
+    fn progress(&self, peers: u64) -> Progress {
         Progress {
             height: self.manifest.height(),
             chunks_done: self.chunks_done,
             chunks_total: self.subtrees.len() as u64,
             done: self.done,
             total: self.manifest.totals(),
-            fetched_bytes: self.fetched_bytes,
             peers,
-            elapsed_ms: now_ms.saturating_sub(self.since_ms),
         }
     }
 }
@@ -83,6 +94,8 @@ impl<P: Clone + Ord> Joiner<P> {
         };
         let (stored, missing) = (0..manifest.chunks().len()).partition(is_stored);
         let fetch = Fetch {
+            offered_by: BTreeSet::new(),
+            measured: (now_ms, 0),
             since_ms: now_ms,
             last_chunk_ms: now_ms,
             indices: ids.map(|(i, id)| (id, i)).collect(),
@@ -113,12 +126,9 @@ impl<P: Clone + Ord> Joiner<P> {
         let Phase::Fetch(fetch) = &mut self.phase else {
             return;
         };
-        let Some((index, chunk)) = fetch.chunk(&id) else {
+        let Some((index, chunk)) = fetch.lacking(&id) else {
             return;
         };
-        if fetch.is_done(index) {
-            return;
-        }
         match fetch.manifest.verify_chunk(&chunk, &bytes) {
             Ok(verified) => {
                 fetch.put(index, verified, now_ms);
@@ -150,13 +160,12 @@ impl<P: Clone + Ord> Joiner<P> {
         let Phase::Fetch(fetch) = &mut self.phase else {
             return;
         };
-        let Some((index, chunk)) = fetch.chunk(&id) else {
+        if fetch.chunk(&id).is_some() {
+            fetch.reads = fetch.reads.saturating_sub(1);
+        }
+        let Some((index, chunk)) = fetch.lacking(&id) else {
             return;
         };
-        fetch.reads = fetch.reads.saturating_sub(1);
-        if fetch.is_done(index) {
-            return;
-        }
         match bytes.map(|bytes| fetch.manifest.verify_chunk(&chunk, bytes)) {
             Some(Ok(verified)) => fetch.put(index, verified, now_ms),
             Some(Err(error @ ChunkError::NotAsListed { .. })) => self.convict(&error, now_ms, out),
@@ -224,19 +233,69 @@ impl<P: Clone + Ord> Joiner<P> {
                 out.push(Output::Read { id: chunk.id() });
             }
         }
-        let reading = fetch.reads > 0 || !fetch.stored.is_empty();
         let target = fetch.manifest.id();
-        let stalled = now_ms.saturating_sub(fetch.last_chunk_ms) >= self.config.stall_ms;
-        let alone = self.peers.providers(&target).next().is_none();
-        if !reading && (stalled || (alone && self.waited_for_providers(now_ms))) {
-            if stalled && self.stalled.len() < REMEMBERED_MAX {
-                self.stalled.insert(target);
+        for peer in self.peers.providers(&target) {
+            if fetch.offered_by.len() < REMEMBERED_MAX {
+                fetch.offered_by.insert(peer.clone());
             }
-            self.phase = Phase::Search(Search::new(now_ms, None));
-            return;
+        }
+        if fetch.reads > 0 || !fetch.stored.is_empty() {
+            // The disk is no peer's fault.
+            fetch.measured = (now_ms, fetch.fetched_bytes);
+        } else {
+            let alone = self.peers.providers(&target).next().is_none();
+            if (alone && self.waited_for_providers(now_ms)) || self.is_held_up(now_ms) {
+                return self.release(now_ms, out);
+            }
         }
         self.ask_missing(now_ms, out);
         self.hedge(now_ms, out);
+    }
+
+    /// Whether nothing has come for long, or so little that the rest would take too long.
+    fn is_held_up(&mut self, now_ms: u64) -> bool {
+        let Phase::Fetch(fetch) = &mut self.phase else {
+            return false;
+        };
+        if now_ms.saturating_sub(fetch.last_chunk_ms) >= self.config.stall_ms {
+            return true;
+        }
+        let (since_ms, before) = fetch.measured;
+        let elapsed_ms = now_ms.saturating_sub(since_ms);
+        if elapsed_ms < self.config.stall_ms {
+            return false;
+        }
+        fetch.measured = (now_ms, fetch.fetched_bytes);
+        let rate = bytes_per_second(fetch.fetched_bytes.saturating_sub(before), elapsed_ms);
+        let total = fetch.manifest.totals().bytes;
+        let left = total.saturating_sub(fetch.done.bytes);
+        let left_ms = left.saturating_mul(1_000) / rate.max(1);
+        let left_ms_max = match self.peers.has_other_than(&fetch.manifest.id()) {
+            true => self.config.left_ms_max_if_other,
+            false => self.config.left_ms_max,
+        };
+        rate < self.config.bytes_per_second_min && left_ms > left_ms_max
+    }
+
+    /// Lets the target go, and holds that against those who offered it, unless most of the time it was fetched well.
+    fn release(&mut self, now_ms: u64, out: &mut Vec<Output<P>>) {
+        let search = Phase::Search(Search::new(now_ms, None));
+        let Phase::Fetch(fetch) = std::mem::replace(&mut self.phase, search) else {
+            return;
+        };
+        let elapsed_ms = now_ms.saturating_sub(fetch.since_ms);
+        if bytes_per_second(fetch.fetched_bytes, elapsed_ms) >= self.config.bytes_per_second_min {
+            return;
+        }
+        for peer in &fetch.offered_by {
+            self.peers.strike(peer);
+        }
+        self.releases += 1;
+        if self.releases >= RELEASES_MAX {
+            let releases = self.releases;
+            self.phase = Phase::Over;
+            out.push(Output::GaveUp(GaveUp::Stalled { releases }));
+        }
     }
 
     /// A reconnecting peer gets a moment before its target is released.
@@ -307,27 +366,20 @@ impl<P: Clone + Ord> Joiner<P> {
     }
 
     /// Says how far it is, if that has changed.
-    pub(super) fn tell_progress(&mut self, now_ms: u64, out: &mut Vec<Output<P>>) {
+    pub(super) fn tell_progress(&mut self, out: &mut Vec<Output<P>>) {
         let Phase::Fetch(fetch) = &mut self.phase else {
             return;
         };
         let peers = self.peers.providers(&fetch.manifest.id()).count() as u64;
-        let progress = fetch.progress(peers, now_ms);
-        let same = |told: &Progress| {
-            let elapsed_ms = progress.elapsed_ms;
-            Progress {
-                elapsed_ms,
-                ..*told
-            } == progress
-        };
-        if !fetch.told.as_ref().is_some_and(same) {
+        let progress = fetch.progress(peers);
+        if fetch.told != Some(progress) {
             fetch.told = Some(progress);
             out.push(Output::Progress(progress));
         }
     }
 
     fn finish(&mut self, now_ms: u64, out: &mut Vec<Output<P>>) {
-        self.tell_progress(now_ms, out);
+        self.tell_progress(out);
         let Phase::Fetch(fetch) = std::mem::replace(&mut self.phase, Phase::Over) else {
             return;
         };
@@ -351,7 +403,7 @@ impl<P: Clone + Ord> Joiner<P> {
 
 /// The next missing chunk that a peer may have.
 fn next_for<P: Clone + Ord>(
-    fetch: &mut Fetch,
+    fetch: &mut Fetch<P>,
     peers: &super::peers::Peers<P>,
     peer: &P,
 ) -> Option<ChunkId> {

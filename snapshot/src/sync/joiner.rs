@@ -7,9 +7,9 @@ use crate::{
 };
 use std::{collections::BTreeSet, sync::Arc};
 
-pub(super) enum Phase {
+pub(super) enum Phase<P> {
     Search(Search),
-    Fetch(Box<Fetch>),
+    Fetch(Box<Fetch<P>>),
     Over,
 }
 
@@ -21,9 +21,9 @@ pub struct Joiner<P> {
     pub(super) stored: BTreeSet<ChunkId>,
     /// Manifests that a chunk refuted.
     pub(super) convicted: BTreeSet<ManifestId>,
-    /// Manifests whose chunks did not come: gone for again only where there is no other.
-    pub(super) stalled: BTreeSet<ManifestId>,
-    pub(super) phase: Phase,
+    /// Releases that were held against somebody.
+    pub(super) releases: u32,
+    pub(super) phase: Phase<P>,
 }
 
 impl<P: Clone + Ord> Joiner<P> {
@@ -41,7 +41,7 @@ impl<P: Clone + Ord> Joiner<P> {
             peers: Peers::default(),
             stored,
             convicted: BTreeSet::new(),
-            stalled: BTreeSet::new(),
+            releases: 0,
             phase: Phase::Search(Search::new(now_ms, resume)),
         }
     }
@@ -70,7 +70,7 @@ impl<P: Clone + Ord> Joiner<P> {
         self.go_on_searching(now_ms, &mut out);
         self.go_on_fetching(now_ms, &mut out);
         if ticked {
-            self.tell_progress(now_ms, &mut out);
+            self.tell_progress(&mut out);
         }
         out
     }

@@ -19,9 +19,20 @@
 //!   who offer the target. A request that takes longer than [`Config::request_timeout_ms`] is given to another peer too, and near
 //!   the end already after [`Config::hedge_ms`]; its late answer is still welcome. Unanswered requests fill their peer's few
 //!   slots, so that a slow peer gets little and a stuck one nothing.
-//! - **Release.** With no provider left, or nothing new for [`Config::stall_ms`], the target is released, and the search begins
-//!   anew, with one that stalled only where there is no other. Chunks stay in the store: what two snapshots share is not
-//!   fetched twice.
+//! - **Release.** With no provider left, nothing new for [`Config::stall_ms`], or too little in that time, the target is released
+//!   and the search begins anew. Chunks stay in the store: what two snapshots share is not fetched twice.
+//! - **Strikes.** A true manifest proves nothing about its chunks, and a liar has one of every height. So a release is held
+//!   against the *peers* that offered the target, unless it was fetched at a fair rate: what they offer comes after what others
+//!   do, and at [`STRIKES_MAX`] they are not asked any more. After [`RELEASES_MAX`] such releases the joiner gives up.
+//!
+//! # Which snapshot
+//! Of the snapshots offered by who has the fewest strikes, those that another peer has too or that lie on the chain's snapshot
+//! interval come first, since honest nodes have these; among them the newest.
+//!
+//! # What is too slow
+//! In [`Config::stall_ms`] less than [`Config::bytes_per_second_min`], with more than [`Config::left_ms_max`] to go at that rate; or
+//! more than [`Config::left_ms_max_if_other`], where somebody without a strike offers another. Each is tried once in this way,
+//! so that a joiner whose own line is slow does not go to and fro.
 //!
 //! # Trust
 //! No peer. A manifest is verified from the trusted validator set, a chunk against the manifest, before anything else
@@ -69,7 +80,11 @@ pub const ASKS_PER_PEER_MAX: usize = 4;
 pub const ASKS_MAX: usize = 64;
 /// Chunks of one snapshot of which a peer may say "not here" before it counts as not having the snapshot.
 pub const NOT_HERE_MAX: usize = 64;
-/// Banned peers and convicted manifests that are remembered.
+/// Releases that are held against a peer before nothing more is asked of it.
+pub const STRIKES_MAX: u32 = 3;
+/// Releases that are held against somebody before the joiner gives up: names cost a liar nothing.
+pub const RELEASES_MAX: u32 = 16;
+/// Banned peers, peers with strikes and convicted manifests that are remembered.
 pub const REMEMBERED_MAX: usize = 4096;
 /// Chunks that are being read back from the store at a time.
 pub const READS_MAX: usize = 8;
@@ -85,6 +100,8 @@ pub struct Config {
     pub trusted: ValidatorSet,
     /// Snapshots below this height are of no use.
     pub height_min: Height,
+    /// Blocks from one snapshot of the chain to the next, as far as is known; 0 if it is not.
+    pub snapshot_interval: u64,
     /// How long offers are collected after the first.
     pub offer_window_ms: u64,
     /// How long, after that, a verified snapshot waits for a newer one that is offered.
@@ -99,8 +116,14 @@ pub struct Config {
     pub hedge_ms: u64,
     /// After so long an unanswered request is forgotten, and its peer may be asked again.
     pub forget_ms: u64,
-    /// With no chunk for so long the target is released.
+    /// With no chunk for so long the target is released; over so long its rate is measured.
     pub stall_ms: u64,
+    /// Uncompressed. Who gets less can hardly follow a chain.
+    pub bytes_per_second_min: u64,
+    /// Below that rate, a target that would take longer is released.
+    pub left_ms_max: u64,
+    /// The same, where there is another to try.
+    pub left_ms_max_if_other: u64,
 }
 
 impl Config {
@@ -110,6 +133,7 @@ impl Config {
             chain,
             trusted,
             height_min,
+            snapshot_interval: 0,
             offer_window_ms: 1_500,
             choose_ms: 5_000,
             no_snapshot_ms: 5_000,
@@ -118,6 +142,9 @@ impl Config {
             hedge_ms: 1_000,
             forget_ms: 20_000,
             stall_ms: 30_000,
+            bytes_per_second_min: 128 << 10,
+            left_ms_max: 30 * 60_000,
+            left_ms_max_if_other: 60_000,
         }
     }
 }
@@ -293,6 +320,15 @@ pub enum GaveUp {
         /// Why the last was refused.
         last: String,
     },
+    /// Those that were verified could not be fetched.
+    #[error(
+        "snapshots were begun {releases} times, and no peer sent their chunks in good time; what came is kept for the next start; \
+         replaying blocks instead works from any peer that has them"
+    )]
+    Stalled {
+        /// How often one was released.
+        releases: u32,
+    },
 }
 
 /// How far a joiner is. All totals are proven by the manifest.
@@ -308,31 +344,6 @@ pub struct Progress {
     pub done: Totals,
     /// Entries and bytes in all.
     pub total: Totals,
-    /// Of `done`, the bytes that were fetched and not read from the store.
-    pub fetched_bytes: u64,
     /// Peers that have the target and may be asked.
     pub peers: u64,
-    /// Since the target was chosen.
-    pub elapsed_ms: u64,
-}
-
-impl Progress {
-    /// Bytes fetched a second, uncompressed, since the target was chosen.
-    pub const fn bytes_per_second(&self) -> u64 {
-        let elapsed_ms = if self.elapsed_ms == 0 {
-            1
-        } else {
-            self.elapsed_ms
-        };
-        self.fetched_bytes.saturating_mul(1_000) / elapsed_ms
-    }
-
-    /// How long the rest takes at that rate; nothing is known before something was fetched.
-    pub const fn left_ms(&self) -> Option<u64> {
-        let left = self.total.bytes.saturating_sub(self.done.bytes);
-        match self.bytes_per_second() {
-            0 => None,
-            rate => Some(left.saturating_mul(1_000) / rate),
-        }
-    }
 }

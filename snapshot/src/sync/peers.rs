@@ -1,14 +1,18 @@
 //! What is known of each peer, and what is asked of it.
 
 use super::{
-    ASKS_PER_PEER_MAX, Config, NOT_HERE_MAX, OFFERS_MAX, Offer, PEERS_MAX, REMEMBERED_MAX, Wanted,
+    ASKS_PER_PEER_MAX, Config, NOT_HERE_MAX, OFFERS_MAX, Offer, PEERS_MAX, REMEMBERED_MAX,
+    STRIKES_MAX, Wanted,
 };
 use crate::{
     chunk::ChunkId,
     manifest::{Manifest, ManifestId},
 };
 use ledger::units::Height;
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+};
 
 /// The longest that a peer rests after failed requests.
 const REST_MS_MAX: u64 = 10_000;
@@ -30,13 +34,15 @@ pub(super) struct Peer {
     /// Manifests that it did not have or that could not be used.
     pub refused: BTreeSet<ManifestId>,
     not_here: BTreeSet<ChunkId>,
+    /// As in [`Peers::strikes`].
+    strikes: u32,
     failures: u32,
     rests_until_ms: u64,
 }
 
 impl Peer {
     fn offers(&self, id: &ManifestId) -> bool {
-        self.offers.contains_key(id) && !self.refused.contains(id)
+        self.strikes < STRIKES_MAX && self.offers.contains_key(id) && !self.refused.contains(id)
     }
 
     fn is_free(&self, now_ms: u64, asks_max: usize) -> bool {
@@ -48,12 +54,45 @@ impl Peer {
     }
 }
 
-/// What makes one snapshot better than another: that it is newer; of two of one height, that more peers have it. (One
-/// state can be cut in several ways, and only one of them is what honest nodes have.)
+/// What makes one snapshot better than another, the weightiest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Rank {
+    /// Of the provider that has the fewest.
+    strikes: Reverse<u32>,
+    /// Whether honest nodes probably have it: it is one that all take, or more than one peer has it.
+    likely: bool,
     pub height: Height,
-    pub providers: usize,
+    /// One state can be cut in several ways, and only one of them is what honest nodes have.
+    providers: usize,
+}
+
+/// What is summed up of those who offer one snapshot.
+#[derive(Clone, Copy)]
+struct Backing {
+    strikes: u32,
+    providers: usize,
+}
+
+impl Backing {
+    const NONE: Self = Self {
+        strikes: u32::MAX,
+        providers: 0,
+    };
+
+    fn add(&mut self, peer: &Peer) {
+        self.strikes = self.strikes.min(peer.strikes);
+        self.providers += 1;
+    }
+
+    fn rank(self, height: Height, config: &Config) -> Rank {
+        let on_interval = height.0.checked_rem(config.snapshot_interval) == Some(0);
+        Rank {
+            strikes: Reverse(self.strikes),
+            likely: on_interval || self.providers > 1,
+            height,
+            providers: self.providers,
+        }
+    }
 }
 
 /// A snapshot that is offered.
@@ -68,6 +107,8 @@ pub(super) struct Candidate {
 pub(super) struct Peers<P> {
     peers: BTreeMap<P, Peer>,
     banned: BTreeSet<P>,
+    /// Releases held against a peer, also while it is not connected.
+    strikes: BTreeMap<P, u32>,
 }
 
 impl<P> Default for Peers<P> {
@@ -75,6 +116,7 @@ impl<P> Default for Peers<P> {
         Self {
             peers: BTreeMap::new(),
             banned: BTreeSet::new(),
+            strikes: BTreeMap::new(),
         }
     }
 }
@@ -86,9 +128,11 @@ impl<P: Clone + Ord> Peers<P> {
             return;
         }
         offers.retain(|o| o.height >= height_min);
-        offers.sort_by_key(|o| std::cmp::Reverse((o.height, o.manifest)));
+        offers.sort_by_key(|o| Reverse((o.height, o.manifest)));
         offers.truncate(OFFERS_MAX);
+        let strikes = self.strikes.get(peer).copied().unwrap_or(0);
         let peer = self.peers.entry(peer.clone()).or_default();
+        peer.strikes = strikes;
         peer.offers = offers.iter().map(|o| (o.manifest, o.height)).collect();
         let Peer {
             offers, refused, ..
@@ -108,6 +152,30 @@ impl<P: Clone + Ord> Peers<P> {
         }
         self.banned.insert(peer.clone());
         self.remove(peer)
+    }
+
+    /// Holds a release against a peer.
+    pub(super) fn strike(&mut self, peer: &P) {
+        if self.strikes.len() >= REMEMBERED_MAX && !self.strikes.contains_key(peer) {
+            self.strikes.pop_first();
+        }
+        let strikes = self.strikes.entry(peer.clone()).or_default();
+        *strikes = strikes.saturating_add(1);
+        if let Some(peer) = self.peers.get_mut(peer) {
+            peer.strikes = *strikes;
+        }
+    }
+
+    /// Whether the target's providers had no strike yet, and somebody else without one offers a snapshot too.
+    pub(super) fn has_other_than(&self, target: &ManifestId) -> bool {
+        let spotless = |p: &&Peer| p.strikes == 0;
+        let (of_target, others): (Vec<&Peer>, _) =
+            self.peers.values().partition(|p| p.offers(target));
+        of_target.iter().any(spotless)
+            && others
+                .iter()
+                .filter(|p| spotless(p))
+                .any(|p| p.offers.keys().any(|id| p.offers(id)))
     }
 
     /// Takes note of a request made.
@@ -198,29 +266,32 @@ impl<P: Clone + Ord> Peers<P> {
     }
 
     /// What is offered and may still be had, best first.
-    pub(super) fn candidates(&self) -> Vec<Candidate> {
-        let mut counts: BTreeMap<(Height, ManifestId), usize> = BTreeMap::new();
+    pub(super) fn candidates(&self, config: &Config) -> Vec<Candidate> {
+        let mut offered: BTreeMap<(Height, ManifestId), Backing> = BTreeMap::new();
         for peer in self.peers.values() {
             for (id, height) in peer.offers.iter().filter(|(id, _)| peer.offers(id)) {
-                *counts.entry((*height, *id)).or_default() += 1;
+                let backing = offered.entry((*height, *id)).or_insert(Backing::NONE);
+                backing.add(peer);
             }
         }
-        let mut candidates: Vec<Candidate> = counts
+        let mut candidates: Vec<Candidate> = offered
             .into_iter()
-            .map(|((height, id), providers)| Candidate {
-                rank: Rank { height, providers },
+            .map(|((height, id), backing)| Candidate {
+                rank: backing.rank(height, config),
                 id,
             })
             .collect();
-        candidates.sort_by_key(|c| std::cmp::Reverse((c.rank, c.id)));
+        candidates.sort_by_key(|c| Reverse((c.rank, c.id)));
         candidates
     }
 
-    pub(super) fn rank(&self, manifest: &Manifest) -> Rank {
-        Rank {
-            height: manifest.height(),
-            providers: self.providers(&manifest.id()).count(),
+    pub(super) fn rank(&self, manifest: &Manifest, config: &Config) -> Rank {
+        let id = manifest.id();
+        let mut backing = Backing::NONE;
+        for peer in self.peers.values().filter(|p| p.offers(&id)) {
+            backing.add(peer);
         }
+        backing.rank(manifest.height(), config)
     }
 
     pub(super) fn offered_height(&self, peer: &P, id: &ManifestId) -> Option<Height> {

@@ -70,9 +70,9 @@ impl<P: Clone + Ord> Joiner<P> {
             }
             Ok(manifest) => {
                 self.peers.succeeded(peer);
-                let rank = self.peers.rank(&manifest);
+                let rank = self.peers.rank(&manifest, &self.config);
                 let held = search.held.as_ref();
-                if held.is_none_or(|held| self.peers.rank(held) < rank) {
+                if held.is_none_or(|held| self.peers.rank(held, &self.config) < rank) {
                     search.held = Some(Arc::new(manifest));
                 }
             }
@@ -98,11 +98,10 @@ impl<P: Clone + Ord> Joiner<P> {
             let resume = Arc::clone(resume);
             return self.begin_fetch(now_ms, resume, out);
         }
-        let mut candidates = self.peers.candidates();
+        let has_provider = |m: &Arc<Manifest>| self.peers.providers(&m.id()).next().is_some();
+        search.held = search.held.take().filter(has_provider);
+        let mut candidates = self.peers.candidates(&self.config);
         candidates.retain(|c| !self.convicted.contains(&c.id));
-        if candidates.iter().any(|c| !self.stalled.contains(&c.id)) {
-            candidates.retain(|c| !self.stalled.contains(&c.id));
-        }
         if !candidates.is_empty() && search.first_offer_ms.is_none() {
             search.first_offer_ms = Some(now_ms);
         }
@@ -113,7 +112,8 @@ impl<P: Clone + Ord> Joiner<P> {
             .is_some_and(|ms| ms >= self.config.offer_window_ms + self.config.choose_ms);
         let mut newer_hoped_for = false;
         if windows_over {
-            let held = search.held.as_ref().map(|m| self.peers.rank(m));
+            let held = search.held.as_ref();
+            let held = held.map(|m| self.peers.rank(m, &self.config));
             let mut under_way = self.peers.in_time().count();
             for Candidate { rank, id } in candidates.iter().copied() {
                 let height = rank.height;
@@ -148,7 +148,9 @@ impl<P: Clone + Ord> Joiner<P> {
         }
         let nothing = candidates.is_empty() && waited_ms >= self.config.no_snapshot_ms;
         if nothing || waited_ms >= self.config.search_ms_max {
+            let releases = self.releases;
             let gave_up = match search.last.take() {
+                _ if releases > 0 => GaveUp::Stalled { releases },
                 Some(last) => GaveUp::NoneVerified { waited_ms, last },
                 None if candidates.is_empty() => GaveUp::NoSnapshot { waited_ms },
                 None => GaveUp::NoneVerified {

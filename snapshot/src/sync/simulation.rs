@@ -36,6 +36,10 @@ enum Kind {
     PrefixLiar,
     /// Offers a hundred snapshots of the future, and sends noise for them.
     FutureLiar,
+    /// Offers true snapshots, each newer than anybody's, and sends their manifests but no chunk.
+    Withholder,
+    /// The same, and sends a chunk every 19 seconds.
+    Dripper,
 }
 
 use Kind::*;
@@ -46,9 +50,18 @@ impl Kind {
     }
 }
 
+fn config() -> Config {
+    Config {
+        snapshot_interval: 100,
+        ..Config::new(CHAIN, set(), Height(1))
+    }
+}
+
 /// The snapshots of the chain, and those of the liars.
 struct World {
     chain: Vec<Arc<Manifest>>,
+    /// True too, and newer than what honest peers have.
+    newer: Vec<Arc<Manifest>>,
     chunks: BTreeMap<ChunkId, Vec<u8>>,
     false_state: Arc<Manifest>,
     false_prefix: (ManifestId, Vec<u8>),
@@ -63,10 +76,13 @@ impl World {
                 chunks.insert(ChunkId(subtree.hash()), bytes);
             }
         };
-        let trees = [tree(400, 1), tree(400, 2), tree(20, 9)];
+        let trees = [tree(400, 1), tree(400, 2), tree(20, 9), tree(400, 3)];
         trees.iter().for_each(&mut keep);
         let chain: Vec<_> = (0..2u64)
             .map(|i| Arc::new(manifest(&trees[i as usize], 100 + i * 100)))
+            .collect();
+        let newer = (3..=40u64)
+            .map(|i| Arc::new(manifest(&trees[3], i * 100)))
             .collect();
         let strangers = keys(100);
         let (false_state, _) = Manifest::of_tree(
@@ -85,6 +101,7 @@ impl World {
         });
         Self {
             chain,
+            newer,
             chunks,
             false_state: Arc::new(false_state),
             false_prefix,
@@ -100,6 +117,7 @@ impl World {
         match kind {
             StateLiar => vec![of(&self.false_state)],
             PrefixLiar => vec![offer(200, self.false_prefix.0)],
+            Withholder | Dripper => self.newer.iter().map(of).collect(),
             FutureLiar => (0..100u8)
                 .map(|i| {
                     let id = ledger::hash::Hash([i; 32]);
@@ -118,7 +136,8 @@ impl World {
             }
             Wanted::Manifest(id) if id == self.false_prefix.0 => Some(self.false_prefix.1.clone()),
             Wanted::Manifest(id) => {
-                let all = self.chain.iter().chain([&self.false_state]);
+                let all = self.chain.iter().chain(&self.newer);
+                let all = all.chain([&self.false_state]);
                 all.into_iter().find(|m| m.id() == id).map(|m| m.encode())
             }
             Wanted::Chunk(id) => {
@@ -159,13 +178,15 @@ struct Run<'a> {
     target: Option<Arc<Manifest>>,
     banned: BTreeSet<u32>,
     gone: BTreeSet<u32>,
+    /// When each dripper's last chunk arrives.
+    dripped_ms: BTreeMap<u32, u64>,
     fetched: u64,
     end: End,
 }
 
 impl<'a> Run<'a> {
     fn new(world: &'a World, seed: u64, kinds: Vec<Kind>) -> Self {
-        let config = Config::new(CHAIN, set(), Height(1));
+        let config = config();
         let mut run = Self {
             world,
             random: Random::new(seed + 1),
@@ -178,6 +199,7 @@ impl<'a> Run<'a> {
             target: None,
             banned: BTreeSet::new(),
             gone: BTreeSet::new(),
+            dripped_ms: BTreeMap::new(),
             fetched: 0,
             end: End::Never,
         };
@@ -204,7 +226,7 @@ impl<'a> Run<'a> {
     /// The joiner's process dies and starts again: only what is stored is left.
     fn restart(&mut self) {
         self.under_way.clear();
-        let config = Config::new(CHAIN, set(), Height(1));
+        let config = config();
         if self.random.chance(30)
             && let Some(bytes) = self.store.values_mut().next()
         {
@@ -267,8 +289,11 @@ impl<'a> Run<'a> {
                 assert!(p.chunks_done <= p.chunks_total && p.done.bytes <= p.total.bytes);
             }
             Output::Done { tree, manifest } => {
-                let honest = self.world.chain.iter().find(|m| m.root() == tree.root());
-                assert!(honest.is_some(), "adopted a lie: {tree:?}");
+                let mut true_ones = self.world.chain.iter().chain(&self.world.newer);
+                assert!(
+                    true_ones.any(|m| m.root() == tree.root()),
+                    "adopted a lie: {tree:?}"
+                );
                 assert_eq!(tree.root(), manifest.root());
                 assert_eq!(tree.totals(), manifest.totals());
                 let lacking = manifest
@@ -284,8 +309,19 @@ impl<'a> Run<'a> {
     fn ask(&mut self, peer: u32, wanted: Wanted) {
         assert!(!self.banned.contains(&peer), "a liar is asked again");
         let kind = self.kinds[peer as usize];
+        let is_chunk = matches!(wanted, Wanted::Chunk(_));
         let delay_ms = match kind {
             Slow => 4_000 + self.random.below(11_000),
+            Withholder if is_chunk => return,
+            Dripper if is_chunk => {
+                let last = self.dripped_ms.entry(peer).or_default();
+                let arrives_ms = self.now_ms + 19_000;
+                if arrives_ms < *last + 10_000 {
+                    return;
+                }
+                *last = arrives_ms;
+                19_000
+            }
             _ => 10 + self.random.below(200),
         };
         let failed = kind == Flaky && self.random.chance(33);
@@ -415,6 +451,30 @@ fn slow_and_flaky_peers_are_enough_and_stuck_ones_are_not() {
         assert!(run.now_ms <= 31_000);
         let run = Run::new(&world, seed, vec![Pruned]).go(false);
         assert!(!matches!(run.end, End::Done(_)), "nobody has all chunks");
+    }
+}
+
+/// Whose manifests are true and whose chunks do not come costs its measure once, however many snapshots it offers.
+#[test]
+fn who_withholds_chunks_holds_nobody_for_long() {
+    let world = World::new();
+    for seed in 0..20 {
+        for (kinds, ms_max) in [
+            (vec![Withholder, Good, Good], 45_000),
+            (vec![Good, Dripper, Good], 45_000),
+            (vec![Good, Withholder], 45_000),
+            (vec![Dripper, Good], 45_000),
+            (vec![Withholder, Good, Dripper, Good], 80_000),
+        ] {
+            let run = Run::new(&world, seed, kinds).go(false);
+            let (end, ms) = (&run.end, run.now_ms);
+            assert_eq!(*end, End::Done(Height(200)), "{seed}: {:?}", run.kinds);
+            assert!(ms < ms_max, "{seed} took {ms} ms: {:?}", run.kinds);
+        }
+        let run = Run::new(&world, seed, vec![Withholder]).go(false);
+        let releases = STRIKES_MAX;
+        let end = End::GaveUp(GaveUp::Stalled { releases });
+        assert_eq!(run.end, end, "seed {seed}, after {} ms", run.now_ms);
     }
 }
 

@@ -1,12 +1,21 @@
 //! The joiner's single decisions, one at a time.
 
 use super::*;
+use crate::chunk;
 use crate::fixtures::{CHAIN, CUT, certified_by, keys, manifest, set, tree};
+use std::collections::BTreeMap;
 
 type Out = Vec<Output<u32>>;
 
 fn joiner() -> Joiner<u32> {
-    let config = Config::new(CHAIN, set(), Height(1));
+    joiner_of_interval(1)
+}
+
+fn joiner_of_interval(snapshot_interval: u64) -> Joiner<u32> {
+    let config = Config {
+        snapshot_interval,
+        ..Config::new(CHAIN, set(), Height(1))
+    };
     Joiner::new(config, 0, Default::default(), None)
 }
 
@@ -225,4 +234,81 @@ fn a_true_manifest_whose_chunks_are_withheld_gives_way_to_an_older_snapshot() {
         reached = reached.or(next);
     }
     assert_eq!(reached, Some(5));
+}
+
+#[test]
+fn what_honest_nodes_have_comes_before_what_is_newer() {
+    let (old, new) = (manifest(&tree(50, 1), 10), manifest(&tree(50, 2), 13));
+    // Where the interval is not known, that two have it speaks for it.
+    for (interval, of_old) in [(10, 1..2), (0, 1..3)] {
+        let mut joiner = joiner_of_interval(interval);
+        of_old.for_each(|peer| drop(offer(&mut joiner, 0, peer, &[(10, old.id())])));
+        offer(&mut joiner, 0, 9, &[(13, new.id())]);
+        joiner.handle(2_000, Input::Tick);
+        assert_eq!(target(&answer(&mut joiner, 2_100, 9, &new)), None);
+        assert_eq!(target(&answer(&mut joiner, 2_200, 1, &old)), Some(10));
+    }
+}
+
+/// Liars that come again under new names, each with a true manifest: there is an end to it.
+#[test]
+fn it_gives_up_whatever_names_a_liar_has() {
+    let mut joiner = joiner();
+    let good = manifest(&tree(50, 1), 5);
+    let mut peer = 0;
+    for now_ms in (0..4_000_000).step_by(500) {
+        for output in joiner.handle(now_ms, Input::Tick) {
+            match output {
+                Output::Ask { peer, wanted } if wanted == Wanted::Manifest(good.id()) => {
+                    answer(&mut joiner, now_ms, peer, &good);
+                }
+                Output::GaveUp(why) => {
+                    let releases = RELEASES_MAX;
+                    return assert_eq!(why, GaveUp::Stalled { releases });
+                }
+                _ => {}
+            }
+        }
+        if joiner.target().is_none() && now_ms % 2_000 == 0 {
+            joiner.handle(now_ms, Input::Gone { peer });
+            peer += 1;
+            offer(&mut joiner, now_ms, peer, &[(5, good.id())]);
+        }
+    }
+    panic!("it did not give up; {peer} names");
+}
+
+/// A chunk every 15 seconds: gone on with where there is no other peer, unless it would take all day.
+#[test]
+fn it_is_patient_with_the_only_peer_there_is() {
+    let tree = tree(400, 1);
+    let good = manifest(&tree, 5);
+    let chunk = |subtree: ledger::state::tree::Subtree| {
+        let bytes = chunk::encode(&subtree).unwrap();
+        (ChunkId(subtree.hash()), bytes)
+    };
+    let chunks: BTreeMap<ChunkId, Vec<u8>> = tree.cut(CUT).into_iter().map(chunk).collect();
+    for (left_ms_max, patient) in [(30 * 60_000, true), (1_000, false)] {
+        let mut joiner = joiner();
+        joiner.config.left_ms_max = left_ms_max;
+        offer(&mut joiner, 0, 1, &[(5, good.id())]);
+        joiner.handle(2_000, Input::Tick);
+        let mut owed = asked(&answer(&mut joiner, 2_100, 1, &good));
+        for i in 1..8u64 {
+            let now_ms = 2_100 + i * 5_000;
+            owed.extend(asked(&joiner.handle(now_ms, Input::Tick)));
+            let Some(&(peer, wanted @ Wanted::Chunk(id))) = owed.last().filter(|_| i % 3 == 0)
+            else {
+                continue;
+            };
+            let bytes = chunks[&id].clone();
+            let input = Input::Answer {
+                peer,
+                wanted,
+                bytes,
+            };
+            owed.extend(asked(&joiner.handle(now_ms, input)));
+        }
+        assert_eq!(joiner.target().is_some(), patient, "{left_ms_max} ms");
+    }
 }

@@ -1,0 +1,120 @@
+//! Whether a node without a state fetches a snapshot or executes every block, from what peers say in the first moments. Pure.
+
+use crate::config::SyncMode;
+use std::time::Duration;
+
+/// How long a new node listens for snapshots before it takes to blocks.
+const LISTEN: Duration = Duration::from_millis(2_000);
+/// The same, when a snapshot was asked for.
+const LISTEN_FOR_SNAPSHOT: Duration = Duration::from_millis(5_000);
+
+/// What a node without a state does next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Plan {
+    /// Hear more.
+    Wait,
+    /// Fetch a snapshot.
+    Snapshot,
+    /// Execute every block, for this reason.
+    Blocks(&'static str),
+}
+
+/// What is known when a plan is made.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Heard {
+    /// Peers that have said how far they are.
+    pub(super) peers: usize,
+    /// Of these, how many offer a snapshot.
+    pub(super) offering: usize,
+    /// Peers that the configuration names.
+    pub(super) configured: usize,
+    /// Whether this node is the only validator: nobody can be ahead of it.
+    pub(super) alone: bool,
+    pub(super) waited: Duration,
+}
+
+/// What to do, as far as is known.
+pub(super) fn plan(mode: SyncMode, heard: Heard) -> Plan {
+    let Heard {
+        peers,
+        offering,
+        configured,
+        alone,
+        waited,
+    } = heard;
+    match mode {
+        SyncMode::Blocks => Plan::Blocks("this node is configured to execute every block"),
+        _ if offering > 0 => Plan::Snapshot,
+        SyncMode::Auto if alone => Plan::Blocks("this node is the only validator"),
+        SyncMode::Auto if configured > 0 && peers >= configured => {
+            Plan::Blocks("no peer has a snapshot")
+        }
+        SyncMode::Auto if waited >= LISTEN => Plan::Blocks("no peer has offered a snapshot"),
+        SyncMode::Snapshot if waited >= LISTEN_FOR_SNAPSHOT => {
+            Plan::Blocks("a snapshot was asked for, and no peer offers one")
+        }
+        SyncMode::Auto | SyncMode::Snapshot => Plan::Wait,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn heard(peers: usize, offering: usize, waited_ms: u64) -> Heard {
+        Heard {
+            peers,
+            offering,
+            configured: 3,
+            alone: false,
+            waited: Duration::from_millis(waited_ms),
+        }
+    }
+
+    #[test]
+    fn a_snapshot_is_taken_where_one_is_offered() {
+        for mode in [SyncMode::Auto, SyncMode::Snapshot] {
+            assert_eq!(plan(mode, heard(1, 1, 0)), Plan::Snapshot);
+        }
+        assert!(matches!(
+            plan(SyncMode::Blocks, heard(3, 3, 0)),
+            Plan::Blocks(_)
+        ));
+    }
+
+    #[test]
+    fn a_new_network_does_not_wait_for_what_nobody_has() {
+        assert_eq!(plan(SyncMode::Auto, heard(2, 0, 100)), Plan::Wait);
+        assert!(matches!(
+            plan(SyncMode::Auto, heard(3, 0, 100)),
+            Plan::Blocks(_)
+        ));
+        assert!(matches!(
+            plan(SyncMode::Auto, heard(0, 0, 2_000)),
+            Plan::Blocks(_)
+        ));
+    }
+
+    #[test]
+    fn a_node_that_others_dial_listens_first_and_one_that_is_alone_does_not() {
+        let dialled = Heard {
+            configured: 0,
+            ..heard(0, 0, 100)
+        };
+        assert_eq!(plan(SyncMode::Auto, dialled), Plan::Wait);
+        let alone = Heard {
+            alone: true,
+            ..dialled
+        };
+        assert!(matches!(plan(SyncMode::Auto, alone), Plan::Blocks(_)));
+    }
+
+    #[test]
+    fn who_asks_for_a_snapshot_gets_some_time_and_then_the_blocks() {
+        assert_eq!(plan(SyncMode::Snapshot, heard(3, 0, 4_000)), Plan::Wait);
+        assert!(matches!(
+            plan(SyncMode::Snapshot, heard(3, 0, 5_000)),
+            Plan::Blocks(_)
+        ));
+    }
+}
