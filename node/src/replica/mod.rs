@@ -31,6 +31,7 @@ pub mod journal;
 pub mod mempool;
 pub mod message;
 mod receive;
+pub mod signer;
 mod voting;
 
 pub use consensus::{ConsensusError, Timeouts, TimerId};

@@ -5,3 +5,4 @@
 mod astray;
 mod folder;
 mod net;
+mod strangers;
