@@ -402,14 +402,12 @@ impl Shared {
 
     /// Bodies of transactions of the last blocks.
     pub(super) fn recent_bodies(&self, ids: &[TxId]) -> Vec<VerifiedTransaction> {
-        let pictures = self.pictures();
+        // Looked through without the lock: votes wait for it too.
+        let recent: Vec<_> = self.pictures().bodies.iter().rev().cloned().collect();
         let wanted: std::collections::HashSet<&TxId> = ids.iter().collect();
-        let recent = pictures
-            .bodies
-            .iter()
-            .rev()
-            .flat_map(|c| &c.block.transactions);
         recent
+            .iter()
+            .flat_map(|c| &c.block.transactions)
             .filter(|t| wanted.contains(&t.id()))
             .cloned()
             .collect()
