@@ -43,7 +43,8 @@ impl Channel {
     const fn waiting_max(self) -> Load {
         let (messages, bytes) = match self {
             Self::Consensus => (2048, 32 << 20),
-            Self::Transactions => (1024, 48 << 20),
+            // Many and small: an envelope leaves a busy node every few milliseconds, and each waits while a block is executed.
+            Self::Transactions => (4096, 48 << 20),
             Self::Attestations => (256, 8 << 20),
         };
         Load { messages, bytes }
@@ -101,8 +102,7 @@ impl fmt::Debug for GossipId {
     }
 }
 
-/// A message that waits for the node's [`Verdict`]. Keep it until the work on it is done: while it lives, it counts
-/// against what its channel and its sender may have waiting.
+/// A message that waits for the node's [`Verdict`]. Keep its [`Place`] until the work on it is done, verdict or not.
 #[derive(Debug)]
 pub struct Gossip {
     /// Its channel.
@@ -113,7 +113,8 @@ pub struct Gossip {
     pub id: GossipId,
     /// Its content, not verified.
     pub data: Vec<u8>,
-    pub(crate) _place: Place,
+    /// What it takes of the waiting room.
+    pub place: Place,
 }
 
 /// What the node thinks of a message.
@@ -199,9 +200,10 @@ impl Waiting {
     }
 }
 
-/// A message's place, given back when dropped.
+/// A message's place in the waiting room of its channel, given back when dropped: while it lives, the message counts
+/// against what its channel and its sender may have waiting. Whoever passes on what a message said passes this on too.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub struct Place {
     waiting: Waiting,
     channel: Channel,
     from: Peer,

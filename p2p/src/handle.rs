@@ -11,7 +11,7 @@ use crate::{
 };
 use ledger::codec;
 use std::{
-    collections::hash_map::RandomState,
+    collections::{HashMap, hash_map::RandomState},
     hash::{BuildHasher, Hasher},
     io,
     pin::Pin,
@@ -27,6 +27,9 @@ const COMMANDS_MAX: usize = 8192;
 const BULK_MAX: usize = 256;
 /// Requests of this node without an answer, all peers together. More wait their turn.
 const REQUESTS_OUT_MAX: usize = 128;
+/// Those to one peer, the ones that wait for their turn counted; more are refused at once. A few that are silent must not
+/// take the turns of all others; a node has a head, blocks, and some bodies and chunks to ask one peer for.
+const REQUESTS_OUT_PER_PEER_MAX: usize = 16;
 /// What a request may take beyond its timeout before this side gives up on its own network task.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -144,6 +147,7 @@ struct Inner {
     commands: mpsc::Sender<Command>,
     bulk: mpsc::Sender<Command>,
     requests: Semaphore,
+    requests_to: Mutex<HashMap<Peer, usize>>,
     request_timeout: Duration,
     shared: Arc<Shared>,
     local: Peer,
@@ -176,6 +180,7 @@ impl Network {
             commands,
             bulk,
             requests: Semaphore::new(REQUESTS_OUT_MAX),
+            requests_to: Mutex::default(),
             request_timeout,
             shared,
             local,
@@ -299,7 +304,8 @@ impl Network {
             return Err(RequestError::TooLarge);
         }
         let stopped = RequestError::Disconnected;
-        let _turn = self.0.requests.acquire().await.map_err(|_| stopped)?;
+        let _one_of_this_peer = RequestTo::begin(&self.0.requests_to, peer)?;
+        let _one_of_all = self.0.requests.acquire().await.map_err(|_| stopped)?;
         let (done, answer) = oneshot::channel();
         let command = Command::Request { peer, asked, done };
         self.0.commands.send(command).await.map_err(|_| stopped)?;
@@ -319,6 +325,36 @@ impl Network {
         if self.0.commands.send(Command::Stop { done }).await.is_ok() {
             // An error means that the task ended by itself.
             let _ = stopped.await;
+        }
+    }
+}
+
+/// A request to a peer, counted from before it waits for its turn until its end.
+struct RequestTo<'a> {
+    counts: &'a Mutex<HashMap<Peer, usize>>,
+    peer: Peer,
+}
+
+impl<'a> RequestTo<'a> {
+    fn begin(counts: &'a Mutex<HashMap<Peer, usize>>, peer: Peer) -> Result<Self, RequestError> {
+        let mut locked = lock(counts);
+        let count = locked.entry(peer).or_default();
+        if *count >= REQUESTS_OUT_PER_PEER_MAX {
+            return Err(RequestError::Busy);
+        }
+        *count += 1;
+        Ok(Self { counts, peer })
+    }
+}
+
+impl Drop for RequestTo<'_> {
+    fn drop(&mut self) {
+        let mut counts = lock(self.counts);
+        if let Some(count) = counts.get_mut(&self.peer) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&self.peer);
+            }
         }
     }
 }

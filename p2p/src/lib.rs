@@ -54,12 +54,12 @@ pub use config::{Config, Limits};
 pub use event::{Event, Reply};
 pub use faults::Fault;
 pub use frames::{REQUEST_BYTES_MAX, RESPONSE_BYTES_MAX};
-pub use gossip::{Channel, Gossip, GossipId, Published, Verdict};
+pub use gossip::{Channel, Gossip, GossipId, Place, Published, Verdict};
 pub use handle::{Error, Network, Publication, PublishError, RequestError};
 pub use libp2p::Multiaddr;
 pub use messages::{
-    BLOCKS_ASKED_MAX, BODIES_ASKED_MAX, Payload, Request, Response, SNAPSHOTS_OFFERED_MAX,
-    SnapshotOffer, Status,
+    BLOCKS_ASKED_MAX, BODIES_ASKED_MAX, BODIES_BYTES_MAX, Payload, Request, Response,
+    SNAPSHOTS_OFFERED_MAX, SnapshotOffer, Status,
 };
 pub use metrics::Metrics;
 pub use peer::{Peer, PeerInfo};

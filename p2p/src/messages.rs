@@ -13,6 +13,9 @@ use serde::{Deserialize, Serialize};
 pub const BLOCKS_ASKED_MAX: u32 = 256;
 /// Transactions asked for at once: one block's worth, and the ids fit a request.
 pub const BODIES_ASKED_MAX: usize = 4096;
+/// Bytes of transactions in one answer, after which no further one is added: who wants more asks again. The answer is
+/// held in memory whole, and a few of these a second follow the fastest chain.
+pub const BODIES_BYTES_MAX: usize = 1 << 20;
 /// Snapshots that a status offers. A node keeps a handful.
 pub const SNAPSHOTS_OFFERED_MAX: usize = 64;
 /// Bytes of a place's prefix in the state tree.
@@ -53,7 +56,7 @@ pub enum Request {
     },
     /// The transactions with these ids, at most [`BODIES_ASKED_MAX`].
     Bodies {
-        /// The ids.
+        /// The ids, strictly ascending: one named twice would make a small question a large answer.
         ids: Vec<TxId>,
     },
     /// The proposal of a block.
@@ -92,14 +95,15 @@ pub enum Request {
 }
 
 /// The answer to the [`Request`] of the same name, or [`Response::NotHere`]. Encoded, it must stay within
-/// [`crate::RESPONSE_BYTES_MAX`] (status 64 KiB, children 256 KiB, envelope 3 MiB, proposal, manifest and chunk 8 MiB).
+/// [`crate::RESPONSE_BYTES_MAX`] (status 64 KiB, children 256 KiB, envelope 3 MiB, bodies, proposal, manifest and chunk
+/// 8 MiB).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Response {
     /// How far the peer says it is.
     Status(Box<Status>),
     /// Blocks, in order, from the height asked for; empty when the peer has not got so far.
     Blocks(Vec<Payload>),
-    /// Those of the transactions that the peer has, in the order asked for.
+    /// Those of the transactions that the peer has, in the order asked for, up to [`BODIES_BYTES_MAX`].
     Bodies(Vec<Payload>),
     /// The proposal, if the peer has it.
     Proposal(Option<Payload>),
@@ -160,8 +164,11 @@ impl Request {
             Self::Status => 64 << 10,
             Self::Children { .. } => 256 << 10,
             Self::Envelope(_) => 3 << 20,
-            Self::Proposal { .. } | Self::Manifest { .. } | Self::Chunk { .. } => 8 << 20,
-            Self::Blocks { .. } | Self::Bodies { .. } => crate::RESPONSE_BYTES_MAX,
+            Self::Bodies { .. }
+            | Self::Proposal { .. }
+            | Self::Manifest { .. }
+            | Self::Chunk { .. } => 8 << 20,
+            Self::Blocks { .. } => crate::RESPONSE_BYTES_MAX,
         }
     }
 
@@ -169,7 +176,7 @@ impl Request {
     pub(crate) fn is_bounded(&self) -> bool {
         match self {
             Self::Blocks { max, .. } => *max <= BLOCKS_ASKED_MAX,
-            Self::Bodies { ids } => ids.len() <= BODIES_ASKED_MAX,
+            Self::Bodies { ids } => ids.len() <= BODIES_ASKED_MAX && ids.is_sorted_by(|a, b| a < b),
             Self::Children { prefix, .. } => prefix.0.len() <= PREFIX_BYTES_MAX,
             Self::Status
             | Self::Proposal { .. }

@@ -190,16 +190,41 @@ fn an_answer_fits_its_question() {
     assert!(!Request::Status.is_answered_by(&gone));
 }
 
+/// So many different ids, in order.
+fn ids(count: usize) -> Vec<TxId> {
+    let id = |i: usize| {
+        let mut id = [0; 32];
+        id[..8].copy_from_slice(&(i as u64).to_be_bytes());
+        TxId(id)
+    };
+    (0..count).map(id).collect()
+}
+
 #[test]
 fn the_largest_request_fits_its_frame() {
     let most = Request::Bodies {
-        ids: vec![TxId([1; 32]); BODIES_ASKED_MAX],
+        ids: ids(BODIES_ASKED_MAX),
     };
     assert!(most.is_bounded());
     let size = codec::encode(&Question::Node(most)).len();
     assert!(size <= crate::REQUEST_BYTES_MAX as usize, "{size} bytes");
     let more = Request::Bodies {
-        ids: vec![TxId([1; 32]); BODIES_ASKED_MAX + 1],
+        ids: ids(BODIES_ASKED_MAX + 1),
     };
     assert!(!more.is_bounded());
+}
+
+/// One id many times would make a small question an answer without bound.
+#[test]
+fn an_id_is_asked_for_once() {
+    let [a, b] = [TxId([1; 32]), TxId([2; 32])];
+    for (ids, bounded) in [
+        (vec![], true),
+        (vec![a, b], true),
+        (vec![a, a], false),
+        (vec![b, a], false),
+    ] {
+        let request = Request::Bodies { ids };
+        assert_eq!(request.is_bounded(), bounded, "{request:?}");
+    }
 }

@@ -32,6 +32,7 @@ pub mod journal;
 pub mod mempool;
 pub mod message;
 mod receive;
+pub mod signer;
 #[cfg(test)]
 mod tests;
 mod voting;

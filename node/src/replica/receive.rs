@@ -7,8 +7,8 @@
 use super::{
     ConsensusError, Journal, Now, Replica,
     consensus::{polka_of, round_of},
-    context::Content,
-    message::{CompactBlock, Message, SignedProposal, SignedVote, VoteSet},
+    message::{CompactBlock, Message, SignedProposal, VoteSet},
+    signer::{is_signed_for, signer},
 };
 use arc_malachitebft_core_consensus::Input;
 use ledger::{hash::Address, keys::PublicKey, validators::ValidatorSet};
@@ -59,7 +59,7 @@ impl Replica {
             return Ok(());
         }
         if self.signer(&message, &set).is_none() {
-            // Whoever passed it on has not checked it either: this proves nothing against anyone.
+            // The shell holds it against whoever passed it on; here it only counts for nothing.
             return Ok(());
         }
         match message {
@@ -103,15 +103,8 @@ impl Replica {
         now: Now,
         journal: &mut dyn Journal,
     ) -> Result<(), ConsensusError> {
-        let CompactBlock {
-            header,
-            transactions,
-            parent_certificate,
-        } = &compact;
-        // Whoever passed it on may have changed what stands beside the signature: this proves nothing against anyone.
-        let ids = transactions.iter().copied();
-        let own = header.check_body(ids, parent_certificate.as_ref()).is_ok();
-        if !own || header.hash() != proposal.proposal.block {
+        // Whoever passed it on may have changed what stands beside the signature: this proves nothing against its signer.
+        if !is_signed_for(&proposal.proposal, &compact) {
             return Ok(());
         }
         if !self.consensus.is_within_reach(proposal.proposal.round) {
@@ -124,42 +117,8 @@ impl Replica {
 
     /// Who signed a message, if the signatures hold and the signers may say it.
     fn signer(&mut self, message: &Message, set: &ValidatorSet) -> Option<Address> {
-        match message {
-            Message::Vote(vote) => self.voter(vote, set),
-            Message::Proposal(
-                SignedProposal {
-                    proposal,
-                    signature,
-                },
-                _,
-            ) => {
-                let proposer = set.proposer(proposal.height, proposal.round);
-                if proposer.address != proposal.proposer {
-                    return None;
-                }
-                let content = Content::Proposal((*proposal).into());
-                self.consensus
-                    .verify(content, &proposer.public_key, signature)
-                    .then_some(proposal.proposer)
-            }
-            Message::Polka(VoteSet(votes))
-            | Message::RoundEnded(VoteSet(votes))
-            | Message::RoundSkipped(VoteSet(votes)) => {
-                if votes.len() > 2 * set.len() {
-                    return None;
-                }
-                let signers: Option<Vec<Address>> =
-                    votes.iter().map(|vote| self.voter(vote, set)).collect();
-                signers?.first().copied()
-            }
-        }
-    }
-
-    fn voter(&mut self, vote: &SignedVote, set: &ValidatorSet) -> Option<Address> {
-        let validator = set.get(&vote.vote.validator)?;
-        let content = Content::Vote(vote.vote.into());
-        self.consensus
-            .verify(content, &validator.public_key, &vote.signature)
-            .then_some(validator.address)
+        let holds =
+            |content, key: &_, signature: &_| self.consensus.verify(content, key, signature);
+        signer(message, set, holds).ok()
     }
 }

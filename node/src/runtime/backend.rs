@@ -285,9 +285,11 @@ impl Backend for Shared {
 
     fn wait_for(&self, id: TxId, timeout: Duration) -> Answering<'_, TransactionStatus> {
         Box::pin(async move {
-            let mut heights = self.height.subscribe();
+            let waiter = self.waiters.wait_for(id);
             let deadline = tokio::time::Instant::now() + timeout;
             loop {
+                // Before the look: what ends between the two is heard too.
+                let end = waiter.end();
                 let status = self.transaction(&id);
                 let settled = matches!(
                     status,
@@ -296,9 +298,8 @@ impl Backend for Shared {
                 if settled {
                     return status;
                 }
-                match tokio::time::timeout_at(deadline, heights.changed()).await {
-                    Ok(Ok(())) => {}
-                    Ok(Err(_)) | Err(_) => return self.transaction(&id),
+                if tokio::time::timeout_at(deadline, end).await.is_err() {
+                    return self.transaction(&id);
                 }
             }
         })

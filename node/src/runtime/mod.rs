@@ -3,7 +3,7 @@
 //! [`recover`] reads a node's folder; [`run`] starts what a node is made of and waits until it is told to stop:
 //!
 //! - a thread for the [`replica`] and its disk;
-//! - the network's task, and beside it what decodes, verifies in batches and answers peers;
+//! - the network's task, and beside it threads that check what is gossiped, and what answers peers;
 //! - the HTTP API.
 //!
 //! Killed at any moment, it starts again from its folder.
@@ -12,6 +12,7 @@ mod attestations;
 mod backend;
 mod blocks;
 mod evidence;
+mod gossip;
 mod join;
 mod journal;
 mod metrics;
@@ -23,6 +24,7 @@ mod recover;
 mod shared;
 mod snapshots;
 mod thread;
+mod waiters;
 
 pub use promises::vote_from;
 pub use recover::{Recovered, recover};
@@ -33,6 +35,7 @@ use crate::{
     replica::{self, Replica, Start, Timeouts},
 };
 use evidence::EvidenceFolder;
+use gossip::Lanes;
 use join::Joined;
 use journal::DiskJournal;
 use ledger::{
@@ -231,7 +234,8 @@ pub async fn serve(
     dir.write_run_info(&run_info)?;
     tracing::info!(%http, p2p = p2p_address, chain = %genesis.chain_id(), "running");
 
-    let network_task = tokio::spawn(network::serve(Arc::clone(&shared), events));
+    let lanes = Lanes::start(&shared).map_err(machine("cannot start the threads of gossip"))?;
+    let network_task = tokio::spawn(network::serve(Arc::clone(&shared), lanes, events));
     let (stop_sender, stopping) = watch::channel(false);
     let stop_sender = Arc::new(stop_sender);
     let stopper = Arc::clone(&stop_sender);

@@ -1,26 +1,23 @@
-//! What peers send: decoded, its signatures checked in batches off the network's task, and handed to the replica; and
-//! what they ask, answered.
+//! What the network says: gossip is passed on to be checked, peers are asked how far they are, and what they ask is
+//! answered. The loop itself waits for nothing else than the next event.
 
-use super::{
-    shared::Shared,
-    thread::{Ask, Inbox},
-};
-use crate::replica::{Input, message::Message};
+use super::{gossip::Lanes, shared::Shared, thread::Ask};
+use crate::replica::Input;
 use ::snapshot::{chunk::ChunkId, manifest::ManifestId};
 use ledger::{
-    block::CertifiedHeader,
-    codec,
-    envelope::{Attestation, Envelope},
-    transaction::verify_batch,
-    units::Height,
-    untrusted::Untrusted,
+    block::CertifiedHeader, codec, hash::TxId, transaction::VerifiedTransaction, units::Height,
 };
-use p2p::{Channel, Event, Gossip, Peer, Reply, Request, Response, Verdict};
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
-use tokio::sync::{Semaphore, mpsc};
+use p2p::{BODIES_BYTES_MAX, Event, Payload, Peer, Reply, Request, Response};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+    time::Duration,
+};
+use tokio::{
+    sync::{Semaphore, mpsc},
+    task::JoinHandle,
+};
 
-/// Envelopes whose signatures are checked at once: as many as cores would be idle otherwise, and one in line.
-const VERIFYING_MAX: usize = 4;
 /// Requests of peers that are answered at once.
 const ANSWERING_MAX: usize = 64;
 /// Bytes of blocks in one answer, after which no further block is added.
@@ -31,39 +28,55 @@ const ASK_HEADS_EVERY: Duration = Duration::from_secs(1);
 const HEAD_BYTES_MAX: usize = 64 << 10;
 
 /// Takes what the network says until it stops.
-pub(super) async fn serve(shared: Arc<Shared>, mut events: mpsc::Receiver<Event>) {
-    let verifying = Arc::new(Semaphore::new(VERIFYING_MAX));
+pub(super) async fn serve(shared: Arc<Shared>, lanes: Lanes, mut events: mpsc::Receiver<Event>) {
     let answering = Arc::new(Semaphore::new(ANSWERING_MAX));
+    let mut asking = Asking::default();
     let mut heads = tokio::time::interval(ASK_HEADS_EVERY);
     heads.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             event = events.recv() => match event {
-                Some(event) => take(&shared, event, &verifying, &answering).await,
+                Some(event) => take(&shared, event, &lanes, &answering, &mut asking),
                 None => return,
             },
             _ = heads.tick() => {
                 let connected: BTreeSet<Peer> =
                     shared.network.peers().into_iter().map(|info| info.peer).collect();
                 shared.keep_heads_of(&connected);
+                asking.0.retain(|_, task| !task.is_finished());
                 for peer in connected {
-                    tokio::spawn(ask_head(Arc::clone(&shared), peer));
+                    asking.ask(&shared, peer);
                 }
             }
         }
     }
 }
 
-async fn take(
+/// Peers that are being asked how far they are. One question at a time to each: a silent one must not take the turns of
+/// all other requests.
+#[derive(Default)]
+struct Asking(HashMap<Peer, JoinHandle<()>>);
+
+impl Asking {
+    fn ask(&mut self, shared: &Arc<Shared>, peer: Peer) {
+        if self.0.get(&peer).is_none_or(JoinHandle::is_finished) {
+            let task = tokio::spawn(ask_head(Arc::clone(shared), peer));
+            self.0.insert(peer, task);
+        }
+    }
+}
+
+fn take(
     shared: &Arc<Shared>,
     event: Event,
-    verifying: &Arc<Semaphore>,
+    lanes: &Lanes,
     answering: &Arc<Semaphore>,
+    asking: &mut Asking,
 ) {
     match event {
         Event::Connected { peer } => {
             tracing::info!(%peer, "connected");
-            tokio::spawn(ask_head(Arc::clone(shared), peer));
+            asking.ask(shared, peer);
         }
         Event::Disconnected { peer } => {
             tracing::info!(%peer, "disconnected");
@@ -73,20 +86,7 @@ async fn take(
         Event::WrongChain { peer, theirs } => {
             tracing::warn!(%peer, theirs, "a peer is of another chain");
         }
-        Event::Gossip(gossip) => match gossip.channel {
-            Channel::Consensus => consensus(shared, &gossip),
-            Channel::Transactions => {
-                let Ok(turn) = Arc::clone(verifying).acquire_owned().await else {
-                    return;
-                };
-                let shared = Arc::clone(shared);
-                tokio::task::spawn_blocking(move || {
-                    transactions(&shared, &gossip);
-                    drop(turn);
-                });
-            }
-            Channel::Attestations => attestation(shared, &gossip),
-        },
+        Event::Gossip(gossip) => lanes.take(shared, gossip),
         Event::Request { request, reply, .. } => {
             let Ok(turn) = Arc::clone(answering).try_acquire_owned() else {
                 return;
@@ -97,65 +97,6 @@ async fn take(
                 drop(turn);
             });
         }
-    }
-}
-
-fn consensus(shared: &Shared, gossip: &Gossip) {
-    let (verdict, message) = match Message::decode(&gossip.data) {
-        // Forwarded before the signature is checked: the replica does that, and names who lied. Votes must not wait.
-        Ok(message) => (Verdict::Accept, Some(message)),
-        Err(_) => (Verdict::Reject, None),
-    };
-    shared.network.verdict(gossip.id, gossip.from, verdict);
-    if let Some(message) = message {
-        let from = gossip.from.public_key();
-        shared.input(Input::Message { from, message });
-    }
-}
-
-/// What a node says of its root. Only validators' words count: keys cost a stranger nothing.
-fn attestation(shared: &Shared, gossip: &Gossip) {
-    let verdict = |verdict| shared.network.verdict(gossip.id, gossip.from, verdict);
-    let Ok(Attestation { claim, node, .. }) = Attestation::decode(&gossip.data, &shared.chain)
-    else {
-        return verdict(Verdict::Reject);
-    };
-    if !shared.is_validator(&node) {
-        return verdict(Verdict::Ignore);
-    }
-    verdict(Verdict::Accept);
-    let differs = shared.attestations().heard(node, claim);
-    if let Some(differs) = differs {
-        shared.differs(differs);
-    }
-}
-
-fn transactions(shared: &Shared, gossip: &Gossip) {
-    let verdict = |verdict| shared.network.verdict(gossip.id, gossip.from, verdict);
-    let Ok(envelope) = Envelope::decode(&gossip.data) else {
-        return verdict(Verdict::Reject);
-    };
-    let Ok(envelope) = envelope.verify_origin(&shared.chain) else {
-        return verdict(Verdict::Reject);
-    };
-    let untrusted = envelope
-        .transactions
-        .into_iter()
-        .map(Untrusted::new)
-        .collect();
-    let checked = verify_batch(untrusted, &shared.chain);
-    let all_good = checked.iter().all(Result::is_ok);
-    // A bad transaction inside is its origin's fault, whose signature is over it, and not the forwarder's.
-    verdict(if all_good {
-        Verdict::Accept
-    } else {
-        Verdict::Ignore
-    });
-    if all_good {
-        let transactions = checked.into_iter().flatten().collect();
-        shared.input(Input::Gossiped(transactions));
-    } else if let Some(origin) = Peer::from_public_key(&envelope.id.origin) {
-        shared.network.penalize(origin, p2p::Fault::Forged);
     }
 }
 
@@ -194,27 +135,18 @@ async fn answer(shared: &Arc<Shared>, request: Request, reply: Reply) {
         }
         Request::Blocks { from, max } => {
             let shared = Arc::clone(shared);
-            let read = tokio::task::spawn_blocking(move || blocks(&shared, from, max));
-            match read.await {
-                Ok(Ok(response)) => reply.send(response),
-                Ok(Err(error)) => tracing::error!(error, "blocks for a peer cannot be read"),
-                Err(_) => {}
-            }
+            let read = move || match blocks(&shared, from, max) {
+                Ok(response) => reply.send(response),
+                Err(error) => tracing::error!(error, "blocks for a peer cannot be read"),
+            };
+            // Sent from there: an answer of megabytes is encoded for the wire too.
+            let _ = tokio::task::spawn_blocking(read).await;
         }
         Request::Bodies { ids } => {
-            let mut found = match shared.follows() {
-                true => ask_bodies(&shared.inbox, ids.clone()).await,
-                false => Vec::new(),
-            };
-            if found.len() < ids.len() {
-                found.extend(shared.recent_bodies(&ids));
-            }
-            found.truncate(ids.len());
-            let bodies = found
-                .iter()
-                .map(|t| codec::encode(t.signed()).into())
-                .collect();
-            reply.send(Response::Bodies(bodies));
+            let waiting = waiting_bodies(shared, &ids).await;
+            let shared = Arc::clone(shared);
+            let read = move || reply.send(Response::Bodies(bodies(&shared, &ids, waiting)));
+            let _ = tokio::task::spawn_blocking(read).await;
         }
         Request::Root { height } => {
             let shared = Arc::clone(shared);
@@ -241,20 +173,46 @@ async fn answer(shared: &Arc<Shared>, request: Request, reply: Reply) {
     }
 }
 
-async fn ask_bodies(
-    inbox: &Inbox,
-    ids: Vec<ledger::hash::TxId>,
-) -> Vec<ledger::transaction::VerifiedTransaction> {
+/// Bodies that the replica has: of transactions that wait, and of blocks under way.
+async fn waiting_bodies(shared: &Shared, ids: &[TxId]) -> Vec<VerifiedTransaction> {
     let (answer, taken) = tokio::sync::oneshot::channel();
-    if inbox.send(Ask::Bodies { ids, answer }) {
+    let ids = ids.to_vec();
+    if shared.follows() && shared.inbox.send(Ask::Bodies { ids, answer }) {
         taken.await.unwrap_or_default()
     } else {
         vec![]
     }
 }
 
+/// An answer's bodies: those that wait, and for the rest those of the last blocks.
+fn bodies(shared: &Shared, ids: &[TxId], waiting: Vec<VerifiedTransaction>) -> Vec<Payload> {
+    let mut found: BTreeMap<TxId, _> = waiting.into_iter().map(|t| (t.id(), t)).collect();
+    let rest: Vec<TxId> = ids
+        .iter()
+        .filter(|id| !found.contains_key(id))
+        .copied()
+        .collect();
+    if !rest.is_empty() {
+        let recent = shared.recent_bodies(&rest).into_iter();
+        found.extend(recent.map(|t| (t.id(), t)));
+    }
+    let mut bytes = 0;
+    let encode = |transaction: &VerifiedTransaction| {
+        let room = bytes < BODIES_BYTES_MAX;
+        let encoded = room.then(|| codec::encode(transaction.signed()))?;
+        bytes += encoded.len();
+        Some(encoded.into())
+    };
+    found.values().map_while(encode).collect()
+}
+
 fn blocks(shared: &Shared, from: Height, max: u32) -> Result<Response, String> {
-    let mut payloads: Vec<p2p::Payload> = Vec::new();
+    let first = shared.blocks.first();
+    let earliest = first.unwrap_or_else(|| shared.latest().next());
+    if from < earliest {
+        return Ok(Response::NotHere { earliest });
+    }
+    let mut payloads: Vec<Payload> = Vec::new();
     let mut bytes = 0;
     for i in 0..u64::from(max) {
         let Some(payload) = shared.logged(from.after(i))? else {

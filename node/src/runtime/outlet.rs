@@ -15,16 +15,20 @@ use ledger::{
     transaction::{SignedTransaction, VerifiedTransaction, verify_batch},
     units::Height,
 };
-use p2p::{Channel, Fault, Peer, Request, Response};
+use p2p::{BODIES_ASKED_MAX, BODIES_BYTES_MAX, Channel, Fault, Peer, Request, Response};
 use std::{
-    collections::HashSet,
+    collections::{BTreeSet, HashMap, HashSet, hash_map::Entry},
     sync::Arc,
     time::{Duration, Instant},
 };
-use tokio::runtime::Handle as Tokio;
+use tokio::{runtime::Handle as Tokio, task::JoinHandle};
 
 /// Blocks asked for at once.
 const BLOCKS_AT_ONCE: u32 = 64;
+/// Peers that are asked for the bodies of one block.
+const SOURCES_MAX: usize = 3;
+/// How long a peer may take to answer with bodies before another is asked: a silent one must not cost the round.
+const BODIES_PATIENCE: Duration = Duration::from_secs(2);
 /// Bytes of transactions in one envelope, far below what the channel carries.
 const ENVELOPE_FILL_BYTES: u64 = 1 << 20;
 /// At least so long lies between two envelopes: what comes meanwhile goes into one.
@@ -41,6 +45,8 @@ pub(super) struct Outlet {
     sequence: u64,
     colour: Height,
     said: HashSet<Hash>,
+    /// Fetches of bodies, by the block that lacks them.
+    fetching: HashMap<BlockHash, JoinHandle<()>>,
     /// Transactions of clients for the next envelope.
     waiting: Vec<SignedTransaction>,
     waiting_bytes: u64,
@@ -63,6 +69,7 @@ impl Outlet {
             sequence: 0,
             colour,
             said: HashSet::new(),
+            fetching: HashMap::new(),
             waiting: Vec::new(),
             waiting_bytes: 0,
             sealed_at: Instant::now(),
@@ -199,51 +206,13 @@ impl Outlet {
         }
     }
 
-    fn fetch_bodies(&self, from: PublicKey, block: BlockHash, missing: Vec<TxId>) {
-        let shared = Arc::clone(&self.shared);
-        self.tokio.spawn(async move {
-            let Some(peer) = Peer::from_public_key(&from) else {
-                return;
-            };
-            // The one who proposed may be gone; the others have put the same block together.
-            let others = shared
-                .network
-                .peers()
-                .into_iter()
-                .map(|p| p.peer)
-                .filter(|p| *p != peer);
-            let sources: Vec<Peer> = std::iter::once(peer).chain(others).take(3).collect();
-            for ids in missing.chunks(p2p::BODIES_ASKED_MAX) {
-                let ids = ids.to_vec();
-                for source in &sources {
-                    let request = Request::Bodies { ids: ids.clone() };
-                    let Ok(Response::Bodies(bodies)) =
-                        shared.network.request(*source, request).await
-                    else {
-                        continue;
-                    };
-                    let chain = shared.chain;
-                    let verified = tokio::task::spawn_blocking(move || {
-                        let decode = |b: &p2p::Payload| SignedTransaction::decode(&b.0).ok();
-                        verify_batch(bodies.iter().filter_map(decode).collect(), &chain)
-                    });
-                    let transactions: Vec<_> = verified
-                        .await
-                        .unwrap_or_default()
-                        .into_iter()
-                        .flatten()
-                        .collect();
-                    let complete = transactions.len() == ids.len();
-                    shared.inbox.send(Ask::Input(Input::Bodies {
-                        block,
-                        transactions,
-                    }));
-                    if complete {
-                        break;
-                    }
-                }
-            }
-        });
+    /// One fetch at a time for each block: the replica asks again while it lasts, and gets what comes meanwhile.
+    fn fetch_bodies(&mut self, from: PublicKey, block: BlockHash, missing: Vec<TxId>) {
+        self.fetching.retain(|_, task| !task.is_finished());
+        if let Entry::Vacant(free) = self.fetching.entry(block) {
+            let fetch = bodies_of(Arc::clone(&self.shared), from, block, missing);
+            free.insert(self.tokio.spawn(fetch));
+        }
     }
 
     fn fetch_blocks(&self, from: PublicKey, height: Height) {
@@ -257,6 +226,51 @@ impl Outlet {
                 .inbox
                 .send(Ask::Input(Input::Blocks { peer: from, blocks }));
         });
+    }
+}
+
+/// Fetches bodies from a peer, and what it does not have from others.
+async fn bodies_of(shared: Arc<Shared>, from: PublicKey, block: BlockHash, missing: Vec<TxId>) {
+    let Some(peer) = Peer::from_public_key(&from) else {
+        return;
+    };
+    // The one who proposed may be gone; the others have put the same block together.
+    let connected = shared.network.peers().into_iter().map(|p| p.peer);
+    let sources = std::iter::once(peer).chain(connected.filter(|p| *p != peer));
+    let mut missing: BTreeSet<TxId> = missing.into_iter().collect();
+    for source in sources.take(SOURCES_MAX) {
+        let mut unasked = missing.clone();
+        while !unasked.is_empty() {
+            let ids: Vec<TxId> = unasked.iter().take(BODIES_ASKED_MAX).copied().collect();
+            let last_asked = ids.last().copied();
+            let request = shared.network.request(source, Request::Bodies { ids });
+            let answer = tokio::time::timeout(BODIES_PATIENCE, request).await;
+            let Ok(Ok(Response::Bodies(bodies))) = answer else {
+                break;
+            };
+            let bytes: usize = bodies.iter().map(|b| b.0.len()).sum();
+            let chain = shared.chain;
+            let verify = move || {
+                let decode = |b: &p2p::Payload| SignedTransaction::decode(&b.0).ok();
+                verify_batch(bodies.iter().filter_map(decode).collect(), &chain)
+            };
+            let verified = tokio::task::spawn_blocking(verify).await;
+            let mut transactions: Vec<_> =
+                verified.unwrap_or_default().into_iter().flatten().collect();
+            transactions.retain(|t| missing.remove(&t.id()));
+            // An answer that is full ends somewhere; any other has all that the peer has of what was asked.
+            let answered = if bytes < BODIES_BYTES_MAX {
+                last_asked
+            } else {
+                transactions.iter().map(VerifiedTransaction::id).max()
+            };
+            shared.inbox.send(Ask::Input(Input::Bodies {
+                block,
+                transactions,
+            }));
+            let Some(answered) = answered else { break };
+            unasked.retain(|id| *id > answered);
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use super::{
     reaper::Reaper,
     snapshots::Snapshots,
     thread::{Ask, Inbox},
+    waiters::Waiters,
 };
 use crate::{
     event::{Alarm, Event},
@@ -32,7 +33,7 @@ use std::{
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
 };
-use tokio::sync::{broadcast, watch};
+use tokio::sync::broadcast;
 
 /// States that are kept in memory, for queries of recent heights.
 const STATES_KEPT: usize = 64;
@@ -54,8 +55,7 @@ pub(super) struct Shared {
     pub(super) blocks: LogReader,
     pub(super) index: TransactionIndex,
     pub(super) events: broadcast::Sender<Event>,
-    /// The height, for those who wait for a transaction.
-    pub(super) height: watch::Sender<Height>,
+    pub(super) waiters: Waiters,
     pub(super) mempool: AtomicUsize,
     pub(super) votes: AtomicBool,
     pub(super) ready: AtomicBool,
@@ -131,7 +131,7 @@ impl Shared {
         } = beginning;
         let pictures = Pictures {
             roots: BTreeMap::from([(state.height(), state.root())]),
-            states: VecDeque::from([state.clone()]),
+            states: VecDeque::from([state]),
             head,
             last_block_transactions: 0,
             bodies: VecDeque::new(),
@@ -150,7 +150,7 @@ impl Shared {
             blocks,
             index,
             events,
-            height: watch::Sender::new(state.height()),
+            waiters: Waiters::default(),
             mempool: AtomicUsize::new(0),
             votes: AtomicBool::new(false),
             ready: AtomicBool::new(false),
@@ -206,7 +206,6 @@ impl Shared {
             pictures.roots = BTreeMap::from([(state.height(), state.root())]);
             pictures.head = head;
         }
-        self.height.send_replace(state.height());
         self.following.store(true, Ordering::Release);
     }
 
@@ -258,12 +257,14 @@ impl Shared {
         self.reaper.let_go(old);
         self.transactions_total.fetch_add(count, Ordering::Relaxed);
         self.ready.store(true, Ordering::Relaxed);
-        self.height.send_replace(state.height());
+        self.waiters
+            .wake(executed.outcomes.iter().map(|(id, _)| id));
         let _ = self.events.send(event);
     }
 
     /// Transactions that can be in no block any more.
     pub(super) fn dropped(&self, dropped: Vec<(TxId, Refusal)>) {
+        let ids: Vec<TxId> = dropped.iter().map(|(id, _)| *id).collect();
         {
             let mut pictures = self.pictures();
             for (id, why) in dropped {
@@ -278,7 +279,7 @@ impl Shared {
                 }
             }
         }
-        self.height.send_modify(|_| ());
+        self.waiters.wake(&ids);
     }
 
     pub(super) fn alarm(&self, alarm: Alarm) {
@@ -401,14 +402,12 @@ impl Shared {
 
     /// Bodies of transactions of the last blocks.
     pub(super) fn recent_bodies(&self, ids: &[TxId]) -> Vec<VerifiedTransaction> {
-        let pictures = self.pictures();
+        // Looked through without the lock: votes wait for it too.
+        let recent: Vec<_> = self.pictures().bodies.iter().rev().cloned().collect();
         let wanted: std::collections::HashSet<&TxId> = ids.iter().collect();
-        let recent = pictures
-            .bodies
-            .iter()
-            .rev()
-            .flat_map(|c| &c.block.transactions);
         recent
+            .iter()
+            .flat_map(|c| &c.block.transactions)
             .filter(|t| wanted.contains(&t.id()))
             .cloned()
             .collect()

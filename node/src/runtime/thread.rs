@@ -33,6 +33,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 pub(super) enum Ask {
     /// An input, as it is.
     Input(Input),
+    /// What a gossiped message said, with the place that the message takes until that is done.
+    Gossip { input: Input, place: p2p::Place },
     /// A client's transactions, verified.
     Submit {
         transactions: Vec<VerifiedTransaction>,
@@ -151,6 +153,11 @@ impl Runner {
     fn take(&mut self, ask: Ask) -> Result<(), ConsensusError> {
         match ask {
             Ask::Input(input) => self.step(input),
+            Ask::Gossip { input, place } => {
+                let done = self.step(input);
+                drop(place);
+                done
+            }
             Ask::Submit {
                 transactions,
                 answer,
@@ -167,6 +174,7 @@ impl Runner {
                 let found = ids
                     .iter()
                     .filter_map(|id| self.replica.transaction(id).cloned());
+                // Whoever asked may be gone.
                 let _ = answer.send(found.collect());
                 Ok(())
             }

@@ -6,3 +6,4 @@ mod asked;
 mod astray;
 mod folder;
 mod net;
+mod strangers;

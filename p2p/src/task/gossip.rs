@@ -180,7 +180,7 @@ impl Task {
             from,
             id,
             data,
-            _place: place,
+            place,
         };
         self.pass_on(Event::Gossip(gossip))
     }

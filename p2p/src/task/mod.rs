@@ -36,7 +36,7 @@ use tokio::sync::mpsc;
 
 /// Events that wait for the node. More than gossip and requests together may have waiting, so that there is always room
 /// for news of the peers.
-const EVENTS_MAX: usize = 4096;
+const EVENTS_MAX: usize = 8192;
 /// How often time is looked at: for dials, blocks that end, peers that do not identify themselves.
 const TICK: Duration = Duration::from_millis(200);
 /// How long the operating system may take to name the addresses listened on.

@@ -27,7 +27,7 @@ use std::{
 };
 use tokio::sync::oneshot;
 
-/// Requests of the node to one peer without an answer.
+/// Requests of the node to one peer without an answer, those counted that it has given up on.
 const OUT_PER_PEER_MAX: usize = 32;
 /// Requests from one peer that are being answered. More than a peer has under way by its own count, since here an answer
 /// counts until it is written and there until it is read. Both ways together they fit the streams of one connection.

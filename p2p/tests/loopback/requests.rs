@@ -60,7 +60,7 @@ async fn questions_are_answered() {
         ),
         (
             Request::Bodies {
-                ids: vec![TxId([3; 32]); 4096],
+                ids: (0..=255).map(|i| TxId([i; 32])).collect(),
             },
             Response::Bodies(Vec::new()),
         ),
@@ -167,7 +167,7 @@ async fn requests_past_the_bounds_are_not_sent() {
     let (a, b) = pair().await;
     let requests = [
         Request::Bodies {
-            ids: vec![TxId([0; 32]); p2p::BODIES_ASKED_MAX + 1],
+            ids: vec![TxId([0; 32]); 2],
         },
         Request::Blocks {
             from: Height(1),
@@ -180,7 +180,8 @@ async fn requests_past_the_bounds_are_not_sent() {
     }
 }
 
-/// Forty requests at once, none answered: 32 are under way, the others are told at once that it is too many.
+/// Forty requests at once, none answered: 16 are under way, the others are told at once that it is too many. What ends
+/// makes room.
 #[tokio::test]
 async fn requests_to_one_peer_are_bounded() {
     let (a, mut b) = pair().await;
@@ -191,11 +192,11 @@ async fn requests_to_one_peer_are_bounded() {
         })
         .collect();
     let mut replies = Vec::new();
-    for _ in 0..32 {
+    for _ in 0..16 {
         replies.push(asked(&mut b).await.2);
     }
     crate::net::eventually("the others are told", || {
-        a.network.metrics().requests_out_failed == 8
+        asks.iter().filter(|ask| ask.is_finished()).count() == 24
     })
     .await;
     drop(replies);
@@ -207,5 +208,37 @@ async fn requests_to_one_peer_are_bounded() {
             other => panic!("{other:?}"),
         }
     }
-    assert_eq!(counts, (32, 8), "refused, busy");
+    assert_eq!(counts, (16, 24), "refused, busy");
+    let again = exchange(&a, &mut b, Request::Status, drop).await;
+    assert_eq!(again, Err(RequestError::Refused), "there is room again");
+}
+
+/// Four silent peers are asked more than they may be: a fifth is still asked, and answers while they are silent.
+#[tokio::test]
+async fn silent_peers_leave_turns_for_others() {
+    let mut a = Node::new(1, &[]).await;
+    let mut silent = Vec::new();
+    let mut asks = Vec::new();
+    for seed in 2..6 {
+        let mut peer = Node::new(seed, &[a.address()]).await;
+        a.connected(peer.peer()).await;
+        peer.connected(a.peer()).await;
+        for _ in 0..40 {
+            let (network, to) = (a.network.clone(), peer.peer());
+            asks.push(tokio::spawn(async move {
+                network.request(to, Request::Status).await
+            }));
+        }
+        silent.push(peer);
+    }
+    let mut last = Node::new(9, &[a.address()]).await;
+    a.connected(last.peer()).await;
+    last.connected(a.peer()).await;
+    crate::net::eventually("each is asked as much as it may be", || {
+        asks.iter().filter(|ask| ask.is_finished()).count() == 4 * 24
+    })
+    .await;
+    let got = exchange(&a, &mut last, Request::Status, drop).await;
+    assert_eq!(got, Err(RequestError::Refused), "asked and answered");
+    asks.iter().for_each(tokio::task::JoinHandle::abort);
 }

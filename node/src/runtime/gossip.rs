@@ -1,0 +1,279 @@
+//! What is gossiped: checked off the network's task, forwarded if it is right, and handed to the replica.
+//!
+//! Each channel has a queue and threads of its own: a vote never waits behind a transaction. What does not fit a queue is
+//! ignored; it comes again. A message keeps its place in the network's waiting room until the replica is done with it, so
+//! that what waits anywhere in this node is bounded, in all and for each peer.
+//!
+//! # Trust
+//!
+//! Nothing is forwarded unchecked. So whoever forwards a consensus message whose signature is false, or which is not what
+//! was signed, has made it or has not checked it: no honest node does either, and it is rejected, which counts against the
+//! peer. What depends on how far a node is (who may vote, which height is under way) is held against nobody. The replica
+//! checks everything again: its word is what counts.
+
+use super::{shared::Shared, thread::Ask};
+use crate::replica::{
+    Input,
+    context::{Content, sign_bytes},
+    message::Message,
+    signer::{NoSigner, is_signed_for, signer},
+};
+use ledger::{
+    envelope::{Attestation, Envelope},
+    hash::{ChainId, Hash, hash},
+    keys::{PublicKey, Signature},
+    state::entries::ValidatorSets,
+    transaction::verify_batch,
+    units::Height,
+    untrusted::Untrusted,
+};
+use p2p::{Channel, Gossip, Peer, Place, Verdict};
+use std::{
+    collections::HashSet,
+    io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc, Mutex, PoisonError,
+        mpsc::{SyncSender, TrySendError, sync_channel},
+    },
+    thread,
+};
+
+/// Messages that wait for their check. As many as the network lets wait, so that its shares for each peer decide.
+const CONSENSUS_WAITING_MAX: usize = 2048;
+const TRANSACTIONS_WAITING_MAX: usize = 4096;
+const ATTESTATIONS_WAITING_MAX: usize = 256;
+/// Envelopes whose signatures are checked at once: as many as cores would be idle otherwise, and one in line.
+const VERIFYING_MAX: usize = 4;
+/// Signatures that are remembered to hold; then all are forgotten.
+const VERIFIED_MAX: usize = 1 << 14;
+
+/// A queue, and threads that work on it until it is dropped.
+struct Lane<T>(SyncSender<T>);
+
+impl<T: Send + 'static> Lane<T> {
+    fn start<W>(name: &str, waiting_max: usize, workers: Vec<W>) -> io::Result<Self>
+    where
+        W: FnMut(T) + Send + 'static,
+    {
+        let (sender, receiver) = sync_channel(waiting_max);
+        let receiver = Arc::new(Mutex::new(receiver));
+        for mut work in workers {
+            let receiver = Arc::clone(&receiver);
+            let run = move || {
+                loop {
+                    let next = receiver
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .recv();
+                    let Ok(item) = next else { return };
+                    // A bug that one message finds must cost that message, and not the channel.
+                    let _ = catch_unwind(AssertUnwindSafe(|| work(item)));
+                }
+            };
+            thread::Builder::new().name(name.into()).spawn(run)?;
+        }
+        Ok(Self(sender))
+    }
+
+    /// Queues one, or gives it back if there is no room.
+    fn take(&self, item: T) -> Result<(), T> {
+        self.0.try_send(item).map_err(|error| match error {
+            TrySendError::Full(item) | TrySendError::Disconnected(item) => item,
+        })
+    }
+}
+
+/// The lanes of all channels.
+pub(super) struct Lanes {
+    consensus: Lane<Gossip>,
+    transactions: Lane<Gossip>,
+    attestations: Lane<Gossip>,
+}
+
+impl Lanes {
+    pub(super) fn start(shared: &Arc<Shared>) -> io::Result<Self> {
+        // Weak, so that a thread that waits keeps nothing of a stopped node.
+        let weak = || Arc::downgrade(shared);
+        let (votes, claims) = (weak(), weak());
+        let mut verified = Verified::default();
+        let check_votes = move |gossip| {
+            if let Some(shared) = votes.upgrade() {
+                consensus(&shared, &mut verified, gossip);
+            }
+        };
+        let check_claims = move |gossip| {
+            if let Some(shared) = claims.upgrade() {
+                attestation(&shared, &gossip);
+            }
+        };
+        let check_envelopes = |_| {
+            let shared = weak();
+            move |gossip| {
+                if let Some(shared) = shared.upgrade() {
+                    transactions(&shared, gossip);
+                }
+            }
+        };
+        let envelopes = (0..VERIFYING_MAX).map(check_envelopes).collect();
+        Ok(Self {
+            // One thread: what a validator says stays in order.
+            consensus: Lane::start("votes", CONSENSUS_WAITING_MAX, vec![check_votes])?,
+            transactions: Lane::start("envelopes", TRANSACTIONS_WAITING_MAX, envelopes)?,
+            attestations: Lane::start(
+                "attestations",
+                ATTESTATIONS_WAITING_MAX,
+                vec![check_claims],
+            )?,
+        })
+    }
+
+    /// Takes a message in; it gets its verdict here or later.
+    pub(super) fn take(&self, shared: &Shared, gossip: Gossip) {
+        let lane = match gossip.channel {
+            Channel::Consensus => &self.consensus,
+            Channel::Transactions => &self.transactions,
+            Channel::Attestations => &self.attestations,
+        };
+        if let Err(gossip) = lane.take(gossip) {
+            shared
+                .network
+                .verdict(gossip.id, gossip.from, Verdict::Ignore);
+        }
+    }
+}
+
+/// Gives the replica what a message said, and the message's place with it.
+fn hand_over(shared: &Shared, input: Input, place: Place) {
+    if shared.follows() {
+        shared.inbox.send(Ask::Gossip { input, place });
+    }
+}
+
+fn consensus(shared: &Shared, verified: &mut Verified, gossip: Gossip) {
+    let verdict = |verdict| shared.network.verdict(gossip.id, gossip.from, verdict);
+    let Ok(message) = Message::decode(&gossip.data) else {
+        return verdict(Verdict::Reject);
+    };
+    let newest = shared.pictures().states.back().cloned();
+    let Some(state) = newest.filter(|_| shared.follows()) else {
+        return verdict(Verdict::Ignore);
+    };
+    let holds =
+        |content, key: &_, signature: &_| verified.holds(&shared.chain, content, key, signature);
+    let (said, useful) = judge(&message, state.height(), state.validators(), holds);
+    verdict(said);
+    if useful {
+        let from = gossip.from.public_key();
+        hand_over(shared, Input::Message { from, message }, gossip.place);
+    }
+}
+
+/// The verdict on a consensus message, and whether it is of use to the replica, as seen from after the `committed` height.
+fn judge(
+    message: &Message,
+    committed: Height,
+    sets: &ValidatorSets,
+    holds: impl FnMut(Content, &PublicKey, &Signature) -> bool,
+) -> (Verdict, bool) {
+    let (about, under_way) = (message.height(), committed.next());
+    let set = if about < under_way {
+        return (Verdict::Ignore, false);
+    } else if about == under_way {
+        &sets.next
+    } else if about == under_way.next() {
+        &sets.after_next
+    } else {
+        // Who votes there is not known yet. That somebody is so far ahead is worth knowing, and no more.
+        return (Verdict::Ignore, true);
+    };
+    match signer(message, set, holds) {
+        Err(NoSigner::Stranger) => (Verdict::Ignore, false),
+        Err(NoSigner::Forged) => (Verdict::Reject, false),
+        Ok(_) => match message {
+            Message::Proposal(signed, compact) if !is_signed_for(&signed.proposal, compact) => {
+                (Verdict::Reject, false)
+            }
+            _ => (Verdict::Accept, true),
+        },
+    }
+}
+
+/// Signatures that hold: the same are shown again and again, by honest nodes when nothing goes on, and by others.
+#[derive(Default)]
+struct Verified(HashSet<(Hash, PublicKey, Signature)>);
+
+impl Verified {
+    fn holds(
+        &mut self,
+        chain: &ChainId,
+        content: Content,
+        key: &PublicKey,
+        signature: &Signature,
+    ) -> bool {
+        let Some((domain, bytes)) = sign_bytes(chain, content) else {
+            return false;
+        };
+        let entry = (hash(domain, &bytes), *key, *signature);
+        if self.0.contains(&entry) {
+            return true;
+        }
+        let holds = key.verify(domain, &bytes, signature).is_ok();
+        if holds {
+            if self.0.len() >= VERIFIED_MAX {
+                self.0.clear();
+            }
+            self.0.insert(entry);
+        }
+        holds
+    }
+}
+
+/// What a node says of its root. Only validators' words count: keys cost a stranger nothing.
+fn attestation(shared: &Shared, gossip: &Gossip) {
+    let verdict = |verdict| shared.network.verdict(gossip.id, gossip.from, verdict);
+    let Ok(Attestation { claim, node, .. }) = Attestation::decode(&gossip.data, &shared.chain)
+    else {
+        return verdict(Verdict::Reject);
+    };
+    if !shared.is_validator(&node) {
+        return verdict(Verdict::Ignore);
+    }
+    verdict(Verdict::Accept);
+    let differs = shared.attestations().heard(node, claim);
+    if let Some(differs) = differs {
+        shared.differs(differs);
+    }
+}
+
+fn transactions(shared: &Shared, gossip: Gossip) {
+    let verdict = |verdict| shared.network.verdict(gossip.id, gossip.from, verdict);
+    let Ok(envelope) = Envelope::decode(&gossip.data) else {
+        return verdict(Verdict::Reject);
+    };
+    let Ok(envelope) = envelope.verify_origin(&shared.chain) else {
+        return verdict(Verdict::Reject);
+    };
+    let untrusted = envelope
+        .transactions
+        .into_iter()
+        .map(Untrusted::new)
+        .collect();
+    let checked = verify_batch(untrusted, &shared.chain);
+    let all_good = checked.iter().all(Result::is_ok);
+    // A bad transaction inside is its origin's fault, whose signature is over it, and not the forwarder's.
+    verdict(if all_good {
+        Verdict::Accept
+    } else {
+        Verdict::Ignore
+    });
+    if all_good {
+        let transactions = checked.into_iter().flatten().collect();
+        hand_over(shared, Input::Gossiped(transactions), gossip.place);
+    } else if let Some(origin) = Peer::from_public_key(&envelope.id.origin) {
+        shared.network.penalize(origin, p2p::Fault::Forged);
+    }
+}
+
+#[cfg(test)]
+mod tests;

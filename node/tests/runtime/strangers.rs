@@ -1,0 +1,273 @@
+//! What strangers can make a node say to others, and what it answers them: one of two validators alone, so that its chain
+//! stands still below height 1, and peers that are networks without a node.
+
+use super::net::{Net, folders, wait_for};
+use ledger::{
+    block::{Header, transaction_ids_hash},
+    certificate::{BlockProposal, SignedContent, Vote, VoteKind},
+    codec,
+    genesis::PROTOCOL_VERSION,
+    hash::{
+        BlockHash, CertificateHash, ChainId, StateRoot, TransactionsRoot, TxId, ValidatorSetHash,
+    },
+    keys::SecretKey,
+    units::{Height, Round, TimestampMs},
+};
+use node::replica::message::{CompactBlock, Message, SignedProposal, SignedVote};
+use p2p::{Channel, Event, Peer, Reply, Request, Response, Verdict};
+use std::time::Duration;
+use tempfile::TempDir;
+use tokio::{runtime::Runtime, sync::mpsc};
+
+/// Long enough for any machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+struct Stranger {
+    network: p2p::Network,
+    events: mpsc::Receiver<Event>,
+}
+
+impl Stranger {
+    async fn connect(seed: u8, chain: ChainId, to: &str) -> Self {
+        let mut config = p2p::Config::new(SecretKey::from_seed([seed; 32]), chain);
+        config.peers = vec![to.parse().unwrap()];
+        config.limits.peers_target = 0;
+        let (network, events) = p2p::Network::start(config).await.unwrap();
+        let mut stranger = Self { network, events };
+        stranger
+            .until(|event| matches!(event, Event::Connected { .. }))
+            .await;
+        stranger
+    }
+
+    /// Takes events until one is what is waited for; that one.
+    async fn until(&mut self, wanted: impl Fn(&Event) -> bool) -> Event {
+        let next = async {
+            loop {
+                let event = self.events.recv().await.unwrap();
+                if wanted(&event) {
+                    return event;
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, next).await.unwrap()
+    }
+
+    fn say(&self, vote: SignedVote) {
+        self.say_message(&Message::Vote(vote));
+    }
+
+    fn say_message(&self, message: &Message) {
+        let bytes = codec::encode(message);
+        self.network.publish(Channel::Consensus, bytes).unwrap();
+    }
+
+    /// The next question that is none about how far it is, and the way to answer.
+    async fn asked(&mut self) -> (Request, Reply) {
+        loop {
+            let event = self
+                .until(|event| matches!(event, Event::Request { .. }))
+                .await;
+            match event {
+                Event::Request { request, reply, .. } if request != Request::Status => {
+                    return (request, reply);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// The next vote that is not of the node itself.
+    async fn hear(&mut self, node: &SecretKey) -> SignedVote {
+        loop {
+            let gossip = self.until(|event| matches!(event, Event::Gossip(_))).await;
+            let Event::Gossip(gossip) = gossip else {
+                continue;
+            };
+            self.network
+                .verdict(gossip.id, gossip.from, Verdict::Ignore);
+            match Message::decode(&gossip.data) {
+                Ok(Message::Vote(vote)) if vote.vote.validator != node.address() => return vote,
+                _ => {}
+            }
+        }
+    }
+}
+
+struct Scene {
+    _folder: TempDir,
+    net: Net,
+    chain: ChainId,
+    address: String,
+    /// Of the node, and of the validator that is away.
+    keys: [SecretKey; 2],
+}
+
+/// A node whose replica runs.
+fn scene() -> Scene {
+    let folder = tempfile::tempdir().unwrap();
+    let (dirs, _) = folders(folder.path(), 2);
+    let mut config = dirs[0].config().unwrap();
+    config.p2p.peers.clear();
+    dirs[0].write_config(&config).unwrap();
+    let net = Net::start(&dirs[..1], |_, _| {});
+    wait_for("the replica", || {
+        (net.status(0)?["voting"] == true).then_some(())
+    });
+    Scene {
+        net,
+        chain: dirs[0].genesis().unwrap().chain_id(),
+        address: dirs[0].run_info().unwrap().p2p,
+        keys: [dirs[0].key().unwrap(), dirs[1].key().unwrap()],
+        _folder: folder,
+    }
+}
+
+fn vote(chain: &ChainId, key: &SecretKey, height: u64, round: u32) -> SignedVote {
+    let vote = Vote {
+        kind: VoteKind::Prevote,
+        height: Height(height),
+        round: Round(round),
+        block: None,
+        validator: key.address(),
+    };
+    SignedVote {
+        vote,
+        signature: vote.sign(chain, key),
+    }
+}
+
+fn forged(mut vote: SignedVote) -> SignedVote {
+    vote.signature.0[40] ^= 1;
+    vote
+}
+
+/// Of all that one stranger says, another hears what a validator signed for a height that is due; and whoever goes on to
+/// say what is false is shut out.
+#[test]
+fn only_true_votes_are_forwarded() {
+    let scene = scene();
+    let (chain, [own, away]) = (&scene.chain, &scene.keys);
+    Runtime::new().unwrap().block_on(async {
+        let mut liar = Stranger::connect(1, *chain, &scene.address).await;
+        let mut other = Stranger::connect(2, *chain, &scene.address).await;
+        let unknown = SecretKey::from_seed([9; 32]);
+        let good = [vote(chain, away, 1, 3), vote(chain, away, 2, 0)];
+        liar.say(vote(chain, away, 3, 0));
+        liar.say(vote(chain, &unknown, 1, 0));
+        liar.say(forged(vote(chain, away, 1, 0)));
+        liar.say(good[0]);
+        liar.say(forged(vote(chain, away, 2, 0)));
+        liar.say(good[1]);
+        let heard = [other.hear(own).await, other.hear(own).await];
+        assert_eq!(heard, good);
+        liar.say(forged(vote(chain, away, 1, 1)));
+        liar.until(|event| matches!(event, Event::Disconnected { .. }))
+            .await;
+        let node = Peer::from_public_key(&own.public_key()).unwrap();
+        let answer = other.network.request(node, Request::Status).await;
+        assert!(matches!(answer, Ok(Response::Status(_))), "{answer:?}");
+    });
+    scene.net.stop();
+}
+
+/// Below what a ledger has is another answer than above it.
+#[test]
+fn what_is_not_here_any_more_is_told() {
+    let scene = scene();
+    Runtime::new().unwrap().block_on(async {
+        let stranger = Stranger::connect(1, scene.chain, &scene.address).await;
+        let node = Peer::from_public_key(&scene.keys[0].public_key()).unwrap();
+        let ask = |height| {
+            let from = Height(height);
+            stranger
+                .network
+                .request(node, Request::Blocks { from, max: 1 })
+        };
+        let earliest = Height(1);
+        assert_eq!(ask(0).await, Ok(Response::NotHere { earliest }));
+        assert_eq!(ask(1).await, Ok(Response::Blocks(vec![])));
+    });
+    scene.net.stop();
+}
+
+/// Some peer does not answer: it is asked once, and another again and again meanwhile.
+#[test]
+fn a_silent_peer_is_asked_one_thing_at_a_time() {
+    let scene = scene();
+    Runtime::new().unwrap().block_on(async {
+        let mut silent = Stranger::connect(1, scene.chain, &scene.address).await;
+        let mut other = Stranger::connect(2, scene.chain, &scene.address).await;
+        let is_asked = |event: &Event| matches!(event, Event::Request { .. });
+        let kept = silent.until(is_asked).await;
+        for _ in 0..4 {
+            drop(other.until(is_asked).await);
+        }
+        while let Ok(event) = silent.events.try_recv() {
+            assert!(!is_asked(&event), "{event:?} while {kept:?} waits");
+        }
+    });
+    scene.net.stop();
+}
+
+/// A proposal of more transactions than one question names: all are asked for, in order, each once.
+#[test]
+fn all_bodies_of_a_block_are_asked_for() {
+    let scene = scene();
+    let (chain, [own, away]) = (scene.chain, &scene.keys);
+    let mut sorted: Vec<TxId> = (0..5000u32)
+        .map(|i| TxId(ledger::hash::hash(ledger::hash::Domain::Vote, &i.to_be_bytes()).0))
+        .collect();
+    let header = Header {
+        protocol_version: PROTOCOL_VERSION,
+        chain,
+        height: Height(1),
+        round: Round(0),
+        parent: BlockHash::default(),
+        parent_certificate: CertificateHash::default(),
+        time: TimestampMs(1),
+        proposer: away.address(),
+        transaction_ids: transaction_ids_hash(sorted.iter().copied()),
+        transactions_root: TransactionsRoot::default(),
+        state_root: StateRoot::default(),
+        validators: ValidatorSetHash::default(),
+        next_validators: ValidatorSetHash::default(),
+    };
+    let compact = CompactBlock {
+        header,
+        transactions: sorted.clone(),
+        parent_certificate: None,
+    };
+    sorted.sort();
+    // Of two validators each proposes in every second round.
+    let first = own.address() < away.address();
+    let proposal = BlockProposal {
+        height: Height(1),
+        round: Round(if first { 0 } else { 1 }),
+        block: compact.header.hash(),
+        proof_of_lock: None,
+        proposer: away.address(),
+    };
+    let signature = proposal.sign(&chain, away);
+    let signed = SignedProposal {
+        proposal,
+        signature,
+    };
+    Runtime::new().unwrap().block_on(async {
+        let mut peer = Stranger::connect(1, chain, &scene.address).await;
+        peer.say_message(&Message::Proposal(signed, Box::new(compact)));
+        let mut asked = Vec::new();
+        for _ in 0..2 {
+            let (request, reply) = peer.asked().await;
+            match request {
+                Request::Bodies { ids } => asked.push(ids),
+                other => panic!("{other:?}"),
+            }
+            reply.send(Response::Bodies(vec![]));
+        }
+        let lengths: Vec<usize> = asked.iter().map(Vec::len).collect();
+        assert_eq!(lengths, [4096, 904]);
+        assert_eq!(asked.concat(), sorted);
+    });
+    scene.net.stop();
+}
