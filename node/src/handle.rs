@@ -158,6 +158,8 @@ pub struct Status {
     pub sync: Option<SyncProgress>,
     /// The alarm, if it disagrees with the chain.
     pub alarm: Option<String>,
+    /// For how long no block has become final here, if that is longer than any pause of an idle chain.
+    pub stands_still: Option<Duration>,
     /// Whether it follows the chain.
     pub ready: bool,
 }

@@ -115,6 +115,8 @@ pub struct NodeStatus {
     pub sync: Option<SyncProgress>,
     /// Its alarm.
     pub alarm: Option<String>,
+    /// For how long no block has become final there, if that is longer than any pause of an idle chain.
+    pub stands_still_seconds: Option<u64>,
 }
 
 impl NodeStatus {
@@ -137,6 +139,7 @@ impl NodeStatus {
             snapshot: None,
             sync: None,
             alarm: None,
+            stands_still_seconds: None,
         }
     }
 
@@ -156,6 +159,7 @@ impl NodeStatus {
         });
         self.sync = status.sync;
         self.alarm = status.alarm;
+        self.stands_still_seconds = status.stands_still_seconds;
     }
 }
 

@@ -85,6 +85,10 @@ fn row(node: &NodeStatus, status: &TestnetStatus) -> Vec<String> {
     let running = node.state == State::Running;
     let agreement = match (&status.agreement, &node.alarm) {
         (_, Some(_)) => "ALARM".into(),
+        _ if node.stands_still_seconds.is_some() => {
+            let seconds = node.stands_still_seconds.unwrap_or_default();
+            format!("no block for {seconds} s")
+        }
         (Some(a), None) if running && a.nodes > 1 => {
             let word = if a.agree { "agrees" } else { "DIFFERS" };
             format!("{word} at {}", a.height)
@@ -116,6 +120,7 @@ fn row_narrow(node: &NodeStatus, status: &TestnetStatus) -> Vec<String> {
     let mut cells = row(node, status);
     let agreement = match (&status.agreement, &node.alarm) {
         (_, Some(_)) => "ALARM",
+        _ if node.stands_still_seconds.is_some() => "STILL",
         (Some(a), None) if node.state == State::Running && a.nodes > 1 => {
             if a.agree {
                 "yes"

@@ -37,6 +37,14 @@ pub(super) async fn ready(State(api): State<Api>) -> Answer<types::Ready> {
 /// Why a node does not follow the chain.
 fn reason(status: &handle::Status) -> String {
     let height = status.height;
+    if let (None, None, Some(since)) = (&status.alarm, &status.sync, status.stands_still) {
+        return format!(
+            "no block has become final here for {} s: the node is at height {height} with {} peers, and too few validators \
+             can be reached, or it cannot reach them",
+            since.as_secs(),
+            status.peers
+        );
+    }
     match (&status.alarm, &status.sync) {
         (Some(alarm), _) => format!("the node disagrees with the chain: {alarm}"),
         (None, Some(sync)) => {
@@ -92,6 +100,7 @@ pub(super) async fn status(
             snapshot: status.snapshot.map(Into::into),
             sync: status.sync.as_ref().map(Into::into),
             alarm: status.alarm,
+            stands_still_seconds: status.stands_still.map(|since| since.as_secs()),
             name: status.name,
         }))
     })

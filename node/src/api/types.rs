@@ -108,6 +108,9 @@ pub struct Status {
     pub sync: Option<SyncProgress>,
     /// The alarm, if it disagrees with the chain.
     pub alarm: Option<String>,
+    /// For how long no block has become final here, if that is longer than any pause of an idle chain: too few validators
+    /// are there.
+    pub stands_still_seconds: Option<u64>,
 }
 
 /// How far a sync is.

@@ -60,6 +60,7 @@ impl Backend for Shared {
             .iter()
             .map(ToString::to_string)
             .collect();
+        let stands_still = self.stands_still();
         let pictures = self.pictures();
         let state = pictures.states.back();
         let address = self.public_key.address();
@@ -82,9 +83,11 @@ impl Backend for Shared {
             snapshot,
             sync,
             alarm: pictures.alarm.clone(),
+            stands_still,
             ready: self.ready.load(Ordering::Relaxed)
                 && !behind
                 && !cut_off
+                && stands_still.is_none()
                 && pictures.alarm.is_none(),
         }
     }

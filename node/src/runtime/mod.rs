@@ -222,6 +222,7 @@ pub async fn serve(
         snapshots,
         events: news,
         reaper: Reaper::start().map_err(machine("cannot start a thread"))?,
+        idle: Duration::from_millis(config.timing.idle_block_interval_ms),
     }));
 
     let http = listener.local_addr().map_err(unbound)?;

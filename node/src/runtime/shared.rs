@@ -32,6 +32,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
+    time::{Duration, Instant},
 };
 use tokio::sync::broadcast;
 
@@ -41,6 +42,8 @@ const STATES_KEPT: usize = 64;
 const BODIES_KEPT: usize = 16;
 /// Transactions whose end is remembered although no block has them.
 const DROPPED_KEPT: usize = 10_000;
+/// A chain that makes no block for so long, beyond the pause of an idle one, stands still.
+const STANDSTILL: Duration = Duration::from_secs(10);
 /// Events that a slow listener may be behind.
 pub(super) const EVENTS_KEPT: usize = 1024;
 
@@ -62,6 +65,8 @@ pub(super) struct Shared {
     pub(super) transactions_total: AtomicU64,
     pub(super) alarms_total: AtomicU64,
     pub(super) snapshots: Arc<Snapshots>,
+    /// How long an idle chain may pause.
+    idle: Duration,
     /// Whether the replica runs. Before that, a state is being fetched.
     following: AtomicBool,
     pictures: Mutex<Pictures>,
@@ -76,6 +81,8 @@ pub(super) struct Pictures {
     pub(super) states: VecDeque<State>,
     pub(super) head: Option<CertifiedHeader>,
     pub(super) last_block_transactions: u64,
+    /// When this node last saw a block become final, or was started.
+    committed_at: Instant,
     bodies: VecDeque<Arc<Committed>>,
     pub(super) dropped: HashMap<TxId, Refusal>,
     dropped_order: VecDeque<TxId>,
@@ -107,6 +114,7 @@ pub(super) struct Beginning {
     pub(super) snapshots: Arc<Snapshots>,
     pub(super) events: broadcast::Sender<Event>,
     pub(super) reaper: Reaper,
+    pub(super) idle: Duration,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -128,12 +136,14 @@ impl Shared {
             snapshots,
             events,
             reaper,
+            idle,
         } = beginning;
         let pictures = Pictures {
             roots: BTreeMap::from([(state.height(), state.root())]),
             states: VecDeque::from([state]),
             head,
             last_block_transactions: 0,
+            committed_at: Instant::now(),
             bodies: VecDeque::new(),
             dropped: HashMap::new(),
             dropped_order: VecDeque::new(),
@@ -157,6 +167,7 @@ impl Shared {
             transactions_total: AtomicU64::new(0),
             alarms_total: AtomicU64::new(0),
             snapshots,
+            idle,
             following: AtomicBool::new(false),
             pictures: Mutex::new(pictures),
             heads: Mutex::default(),
@@ -168,6 +179,13 @@ impl Shared {
 
     pub(super) fn pictures(&self) -> MutexGuard<'_, Pictures> {
         lock(&self.pictures)
+    }
+
+    /// For how long no block has become final here, if that is longer than any pause of an idle chain.
+    pub(super) fn stands_still(&self) -> Option<Duration> {
+        let since = self.pictures().committed_at.elapsed();
+        let paused = self.idle.saturating_mul(2).saturating_add(STANDSTILL);
+        (since > paused).then_some(since)
     }
 
     pub(super) fn attestations(&self) -> MutexGuard<'_, Attestations> {
@@ -241,6 +259,7 @@ impl Shared {
                 certificate: certificate.clone(),
             });
             pictures.last_block_transactions = count;
+            pictures.committed_at = Instant::now();
             pictures.states.push_back(state.clone());
             pictures.bodies.push_back(committed.clone());
             let old_state = (pictures.states.len() > STATES_KEPT)

@@ -23,6 +23,13 @@ fn one_of_four_may_die_and_two_stop_the_chain_until_one_is_back() {
     let still = net.ok(&format!("query tx {id}"));
     assert_eq!(still["status"], "pending", "{still}");
 
+    eventually("node0 says that the chain stands still", || {
+        let status = net.ok("testnet status");
+        let node = &status["nodes"][0];
+        let says = node["stands_still_seconds"].is_u64() && node["ready"] == false;
+        says.then_some(()).ok_or_else(|| status.to_string())
+    });
+
     net.start("node2");
     let committed = eventually("the transaction that waited is final", || {
         let found = net.ok(&format!("query tx {id}"));

@@ -284,6 +284,7 @@ impl Backend for Fake {
             snapshot: inner.snapshots.first().copied(),
             sync: inner.sync.clone(),
             alarm: None,
+            stands_still: None,
             ready: inner.sync.is_none(),
         }
     }
