@@ -87,13 +87,17 @@ fn take(
             tracing::warn!(%peer, theirs, "a peer is of another chain");
         }
         Event::Gossip(gossip) => lanes.take(shared, gossip),
-        Event::Request { request, reply, .. } => {
+        Event::Request {
+            from,
+            request,
+            reply,
+        } => {
             let Ok(turn) = Arc::clone(answering).try_acquire_owned() else {
                 return;
             };
             let shared = Arc::clone(shared);
             tokio::spawn(async move {
-                answer(&shared, request, reply).await;
+                answer(&shared, from, request, reply).await;
                 drop(turn);
             });
         }
@@ -123,7 +127,7 @@ async fn ask_head(shared: Arc<Shared>, peer: Peer) {
     });
 }
 
-async fn answer(shared: &Arc<Shared>, request: Request, reply: Reply) {
+async fn answer(shared: &Arc<Shared>, peer: Peer, request: Request, reply: Reply) {
     match request {
         Request::Status => {
             // The list of snapshots may be busy with the disk.
@@ -156,13 +160,13 @@ async fn answer(shared: &Arc<Shared>, request: Request, reply: Reply) {
         }
         Request::Manifest { id } => {
             let snapshots = Arc::clone(&shared.snapshots);
-            let read = move || snapshots.manifest_for_peer(ManifestId(id));
+            let read = move || snapshots.manifest_for_peer(peer, ManifestId(id));
             let manifest = tokio::task::spawn_blocking(read).await.unwrap_or_default();
             reply.send(Response::Manifest(manifest.map(Into::into)));
         }
         Request::Chunk { id } => {
             let snapshots = Arc::clone(&shared.snapshots);
-            let read = move || snapshots.chunk_for_peer(ChunkId(id));
+            let read = move || snapshots.chunk_for_peer(peer, ChunkId(id));
             let chunk = tokio::task::spawn_blocking(read).await.unwrap_or_default();
             reply.send(Response::Chunk(chunk.map(Into::into)));
         }

@@ -20,6 +20,7 @@ use leases::Leases;
 use ledger::{
     block::CertifiedHeader, hash::Hash, state::State, store::disk::write_atomic, units::Height,
 };
+use p2p::Peer;
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::PathBuf,
@@ -40,8 +41,7 @@ pub(super) struct Snapshots {
     /// What each one cost when it was written: the chunks alone do not tell once older snapshots are gone. Told only.
     written: Mutex<BTreeMap<Hash, u64>>,
     written_file: PathBuf,
-    /// Each snapshot holds its own: who asks is not told here yet.
-    leases: Mutex<Leases<ManifestId>>,
+    leases: Mutex<Leases<Peer>>,
     events: broadcast::Sender<Event>,
     pub(super) skipped_total: AtomicU64,
     pub(super) taken_total: AtomicU64,
@@ -171,18 +171,18 @@ impl Snapshots {
     }
 
     /// A manifest for a peer, encoded.
-    pub(super) fn manifest_for_peer(&self, id: ManifestId) -> Option<Vec<u8>> {
+    pub(super) fn manifest_for_peer(&self, peer: Peer, id: ManifestId) -> Option<Vec<u8>> {
         let manifest = self.store.read_manifest(&id).ok()?;
-        self.leases().take(id, id, Instant::now());
+        self.leases().take(peer, id, Instant::now());
         Some(manifest.encode())
     }
 
     /// A chunk for a peer.
-    pub(super) fn chunk_for_peer(&self, id: ChunkId) -> Option<Vec<u8>> {
+    pub(super) fn chunk_for_peer(&self, peer: Peer, id: ChunkId) -> Option<Vec<u8>> {
         if !self.store.has_chunk(&id) {
             return None;
         }
-        self.renew_leases(id);
+        self.lease_by_chunk(peer, &id);
         match self.store.get_chunk_bytes(&id) {
             Ok(bytes) => Some(bytes),
             Err(error) => {
@@ -193,15 +193,17 @@ impl Snapshots {
         }
     }
 
-    /// Whoever asks for a chunk is fetching one of the leased snapshots that have it.
-    fn renew_leases(&self, id: ChunkId) {
-        let now = Instant::now();
-        let leased = self.leases().held(now);
-        for manifest in leased {
-            let has = |m: Arc<Manifest>| m.chunk(&id).is_some();
-            if self.store.read_manifest(&manifest).is_ok_and(has) {
-                self.leases().take(manifest, manifest, now);
-            }
+    /// Whoever asks for a chunk is fetching a snapshot that has it: the one it asked for last, or else the newest.
+    fn lease_by_chunk(&self, peer: Peer, id: &ChunkId) {
+        let manifests = self.store.manifests();
+        let last = self.leases().of(&peer);
+        let mut having = manifests.iter().filter(|m| m.chunk(id).is_some());
+        let fetched = having
+            .clone()
+            .find(|m| Some(m.id()) == last)
+            .or_else(|| having.next());
+        if let Some(manifest) = fetched {
+            self.leases().take(peer, manifest.id(), Instant::now());
         }
     }
 
@@ -264,7 +266,7 @@ impl Snapshots {
         self.written.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn leases(&self) -> MutexGuard<'_, Leases<ManifestId>> {
+    fn leases(&self) -> MutexGuard<'_, Leases<Peer>> {
         self.leases.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -48,6 +48,11 @@ impl<P: Clone + Ord> Leases<P> {
         self.by_holder.insert(holder, (snapshot, now));
     }
 
+    /// What a holder asked for last.
+    pub(super) fn of(&self, holder: &P) -> Option<ManifestId> {
+        self.by_holder.get(holder).map(|(snapshot, _)| *snapshot)
+    }
+
     /// The snapshots to be kept.
     pub(super) fn held(&self, now: Instant) -> BTreeSet<ManifestId> {
         let mut asked: Vec<(Instant, ManifestId)> = self
