@@ -2,7 +2,7 @@
 //! proposers that propose too much, and a state that has gone astray.
 
 use super::{
-    message::{CompactBlock, SignedVote},
+    message::{CompactBlock, SignedVote, WalRecord},
     *,
 };
 use ledger::{
@@ -14,6 +14,7 @@ use ledger::{
     keys::{PublicKey, SecretKey},
     units::{Amount, Power, TimestampMs},
 };
+use std::time::Duration;
 
 const NOW: Now = Now {
     unix: TimestampMs(1_000_000),
