@@ -276,6 +276,7 @@ fn only_what_reads_the_own_log_takes_blocks_as_verified() {
     let may = [
         "ledger/src/block.rs",
         "node/src/replica/block.rs",
+        "node/src/replica/tests.rs",
         "node/src/runtime/recover.rs",
         "tests/src/simulation/disk.rs",
         "tests/src/simulation/mod.rs",
