@@ -145,16 +145,35 @@ pub fn interrupted() -> Failure {
     Failure::new(
         crate::failure::Exit::Interrupted,
         "interrupted",
-        "interrupted",
+        "interrupted before all nodes ran: those that were started were stopped again",
     )
+    .help("the same command carries on")
 }
 
-/// The last line of a node's log that says something.
+/// What a node's log ends with.
 fn log_end(member: &Member) -> String {
-    let path = member.dir.log_file();
-    let text = tail(&path, 4096).unwrap_or_default();
-    let last = text.lines().rev().find(|line| !line.trim().is_empty());
-    last.map_or_else(|| "its log is empty".into(), |line| line.trim().to_owned())
+    let text = tail(&member.dir.log_file(), 4096).unwrap_or_default();
+    last_words(&text).unwrap_or_else(|| "its log is empty".into())
+}
+
+/// Lines of a last word, at the most.
+const LAST_WORDS_MAX: usize = 6;
+
+/// The last word in the end of a log: the last line that says something, and where that belongs to an error or a panic,
+/// which have several lines, all of these.
+fn last_words(log: &str) -> Option<String> {
+    let says = |line: &&str| !line.is_empty() && !line.starts_with("note: run with");
+    let lines: Vec<&str> = log.lines().map(str::trim).filter(says).collect();
+    let from = lines.len().saturating_sub(LAST_WORDS_MAX);
+    let last = lines.get(from..)?;
+    let begins = |line: &&str| {
+        line.starts_with("error: ")
+            || line.contains("' panicked at ")
+            || line.contains(") panicked at ")
+    };
+    let begin = last.iter().rposition(begins);
+    let words = last.get(begin.unwrap_or(last.len().checked_sub(1)?)..)?;
+    Some(words.join(" | "))
 }
 
 /// The last `bytes` bytes of a file, as text.
@@ -244,6 +263,23 @@ mod tests {
     use super::*;
     use crate::testnet::Testnet;
     use node::config::process_stat;
+
+    #[test]
+    fn the_last_words_of_a_log_are_whole() {
+        let panic = "thread 'main' panicked at sled/src/lib.rs:1:2:\nno space left\nnote: run with `RUST_BACKTRACE=1`\n";
+        let error = "INFO up\nerror: the disk is full\nhelp: make room\n";
+        for (log, words) in [
+            (
+                panic,
+                "thread 'main' panicked at sled/src/lib.rs:1:2: | no space left",
+            ),
+            (error, "error: the disk is full | help: make room"),
+            ("a\nb\n\n", "b"),
+        ] {
+            assert_eq!(last_words(log).as_deref(), Some(words));
+        }
+        assert_eq!(last_words("\n"), None);
+    }
 
     #[test]
     fn only_the_very_process_is_signalled() {
