@@ -132,12 +132,16 @@ impl<'a> Sender<'a> {
         let answer = answers.into_iter().next().ok_or_else(|| {
             Failure::failed("bad_answer", "the node answered a submission with nothing")
         })?;
-        match options.wait {
+        let answer = match options.wait {
             Some(limit) if answer.status == TransactionState::Pending => self
                 .wait(&id, limit, answer)
-                .map_err(|failure| maybe_sent(failure, &id)),
-            _ => Ok(answer),
+                .map_err(|failure| maybe_sent(failure, &id))?,
+            _ => answer,
+        };
+        if answer.status != TransactionState::Pending {
+            interrupt::leaves("transaction", Known::default());
         }
+        Ok(answer)
     }
 
     fn next_nonce(&self, address: &Address) -> Result<Nonce> {

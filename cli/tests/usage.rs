@@ -52,8 +52,8 @@ fn wrong_usage_is_exit_code_2_with_an_error_document() {
         &["keys", "add", "deadbeef"],
         &["keys", "add", &"ab".repeat(32)],
         &["init", "--name", "a b"],
-        &["init", "--listen", "here"],
-        &["init", "--peer", "there"],
+        &["init", "--name", "a", "--listen", "here"],
+        &["init", "--name", "a", "--peer", "there"],
     ] {
         let document = json(dir.path(), arguments, 2);
         assert_eq!(document["error"]["code"], "usage", "{document}");
@@ -180,7 +180,7 @@ fn the_version_is_a_field() {
 #[test]
 fn a_node_without_a_genesis_says_where_to_get_one() {
     let dir = tempfile::tempdir().unwrap();
-    json(dir.path(), &["init"], 0);
+    json(dir.path(), &["init", "--name", "a"], 0);
     let document = json(dir.path(), &["node"], 1);
     assert_eq!(document["error"]["code"], "genesis_missing", "{document}");
     let help = document["error"]["help"].as_str().unwrap();

@@ -82,7 +82,7 @@ pub fn run(context: &Context, args: &AddArgs) -> Result {
         );
     }
     let member = create::add_node(&testnet, args.name.as_deref(), args.sync.into())?;
-    interrupt::leaves("node", left(&member.name, "was made"));
+    interrupt::leaves("node", left(&member.name, "was made, and may be starting"));
     launch::start_one(context.out, &testnet, &member)?;
     interrupt::leaves("node", left(&member.name, "stays, and runs"));
     let limit = Duration::from_secs(args.timeout);
@@ -222,4 +222,41 @@ fn vote(context: &Context, member: &Member, others: &[Client]) -> Result {
     let change = Change { public_key, power };
     approve_by_all(context, client, change, options)?;
     wait_until_in_force(client, change)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn status(sync: serde_json::Value) -> api::Status {
+        let hash = "00".repeat(32);
+        let value = json!({
+            "name": "node4", "version": "0", "public_key": hash, "chain_id": hash, "chain_name": "c",
+            "validator": false, "voting": false, "ready": false, "height": 0, "block_hash": null,
+            "block_time": null, "state_root": hash, "last_block_transactions": 0,
+            "earliest_block": null, "peers": 0, "p2p": [], "mempool": 0, "snapshot": null,
+            "sync": sync, "alarm": null, "stands_still_seconds": null,
+        });
+        serde_json::from_value(value).unwrap()
+    }
+
+    #[test]
+    fn the_bar_is_empty_at_the_beginning_and_counts_what_is_fetched() {
+        let begun = Progress::of(&status(json!(null)), Some(Height(230)));
+        assert_eq!((begun.done, begun.total), (0, 230));
+        assert_eq!(begun.text, "node4: height 0 of 230");
+        let sync = |mode: &str, bytes_total: u64| {
+            let sync = json!({
+                "mode": mode, "height": 240, "chunks_done": 1, "chunks_total": 4,
+                "bytes_done": bytes_total / 4, "bytes_total": bytes_total, "peers": 3,
+            });
+            Progress::of(&status(sync), Some(Height(230)))
+        };
+        let blocks = sync("blocks", 0);
+        assert_eq!((blocks.done, blocks.total), (0, 240));
+        let snapshot = sync("snapshot", 4096);
+        assert_eq!((snapshot.done, snapshot.total), (1024, 4096));
+        assert!(snapshot.text.contains("1/4 chunks"), "{}", snapshot.text);
+    }
 }

@@ -253,3 +253,29 @@ fn runs_already(testnet: &Testnet, members: &[Member], running: &[&Member]) -> F
     let help = format!("`tintype testnet start {first}` starts one that is stopped; {shows}");
     Failure::failed("already_running", message).help(help)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_testnet_of_which_some_run_it_is_said_how_the_others_start() {
+        let testnet = Testnet::at(std::path::Path::new("net"));
+        let members: Vec<Member> = ["node0", "node1", "node2"]
+            .map(|name| Member {
+                name: name.into(),
+                dir: testnet.node_dir(name),
+            })
+            .into();
+        let all: Vec<&Member> = members.iter().collect();
+        let some = runs_already(&testnet, &members, &all[..2]);
+        assert_eq!(some.code, "already_running");
+        assert!(
+            some.message.ends_with("node0, node1; stopped: node2"),
+            "{some}"
+        );
+        assert!(some.help.contains("testnet start node2"), "{}", some.help);
+        let whole = runs_already(&testnet, &members, &all);
+        assert!(!whole.help.contains("testnet start"), "{}", whole.help);
+    }
+}
