@@ -69,6 +69,9 @@ fn run_node(dir: NodeDir, vote_from: Option<Height>) -> Result {
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
+        // On a full disk a line of the log is lost. To say so on standard error as well, which is the same file, would
+        // panic in whichever thread has something to say.
+        .log_internal_errors(false)
         .init();
     if let Some(height) = vote_from {
         ::node::runtime::vote_from(&dir, height).map_err(|e| {

@@ -20,6 +20,8 @@ pub const GRACE: Duration = Duration::from_secs(15);
 /// How long a node may take until it has bound its ports: it may have a long log to replay.
 const START_LIMIT: Duration = Duration::from_secs(120);
 const POLL: Duration = Duration::from_millis(25);
+/// Free bytes below which a disk is as good as full.
+const LOG_ROOM_BYTES: u64 = 1 << 20;
 
 /// What a node's process does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,8 +128,12 @@ pub fn wait_started(
                 "{name} ended while it started ({status}): {}",
                 log_end(member)
             );
-            return Err(Failure::failed("node_ended", message)
-                .help(format!("`tintype testnet logs {name}` shows its log")));
+            let help = if has_room(member) {
+                format!("`tintype testnet logs {name}` shows its log")
+            } else {
+                "its disk is full, and its log may be cut: make room".into()
+            };
+            return Err(Failure::failed("node_ended", message).help(help));
         }
         if is_interrupted() {
             return Err(interrupted());
@@ -148,6 +154,12 @@ pub fn interrupted() -> Failure {
         "interrupted before all nodes ran: those that were started were stopped again",
     )
     .help("the same command carries on")
+}
+
+/// Whether a node's disk has room for a log at least.
+fn has_room(member: &Member) -> bool {
+    let disk = rustix::fs::statvfs(member.dir.path());
+    disk.is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) >= LOG_ROOM_BYTES)
 }
 
 /// What a node's log ends with.

@@ -229,7 +229,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn status(sync: serde_json::Value) -> api::Status {
+    fn status(sync: &serde_json::Value) -> api::Status {
         let hash = "00".repeat(32);
         let value = json!({
             "name": "node4", "version": "0", "public_key": hash, "chain_id": hash, "chain_name": "c",
@@ -243,7 +243,7 @@ mod tests {
 
     #[test]
     fn the_bar_is_empty_at_the_beginning_and_counts_what_is_fetched() {
-        let begun = Progress::of(&status(json!(null)), Some(Height(230)));
+        let begun = Progress::of(&status(&json!(null)), Some(Height(230)));
         assert_eq!((begun.done, begun.total), (0, 230));
         assert_eq!(begun.text, "node4: height 0 of 230");
         let sync = |mode: &str, bytes_total: u64| {
@@ -251,7 +251,7 @@ mod tests {
                 "mode": mode, "height": 240, "chunks_done": 1, "chunks_total": 4,
                 "bytes_done": bytes_total / 4, "bytes_total": bytes_total, "peers": 3,
             });
-            Progress::of(&status(sync), Some(Height(230)))
+            Progress::of(&status(&sync), Some(Height(230)))
         };
         let blocks = sync("blocks", 0);
         assert_eq!((blocks.done, blocks.total), (0, 240));
