@@ -78,7 +78,11 @@ impl Context {
         Ok(clients)
     }
 
-    fn members(&self) -> Result<Vec<Member>> {
+    /// The nodes of the testnet, or the one whose folder was named.
+    ///
+    /// # Errors
+    /// If there is neither.
+    pub fn members(&self) -> Result<Vec<Member>> {
         // A node that is run by hand is asked through its own folder.
         let alone = NodeDir::new(&self.dir);
         if alone.config_file().is_file() {

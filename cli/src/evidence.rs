@@ -41,6 +41,11 @@ impl<'a> Checker<'a> {
         Self { genesis, client }
     }
 
+    /// Whether there is a genesis to check anything against.
+    pub const fn knows_genesis(&self) -> bool {
+        self.genesis.is_some()
+    }
+
     /// Whether the entry of `key` is proven to be `value`.
     ///
     /// # Errors

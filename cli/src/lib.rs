@@ -12,6 +12,7 @@ pub mod commands;
 pub mod context;
 pub mod evidence;
 pub mod failure;
+pub mod interrupt;
 pub mod names;
 pub mod output;
 pub mod sender;
@@ -20,12 +21,9 @@ pub mod testnet;
 
 use args::Cli;
 use clap::{Parser, error::ErrorKind};
-use failure::{Exit, Failure, Result};
+use failure::{Exit, Failure};
 use output::Output;
-use std::{
-    process::ExitCode,
-    sync::{Arc, atomic::AtomicBool},
-};
+use std::process::ExitCode;
 
 /// Runs the program with the arguments of this process.
 pub fn main() -> ExitCode {
@@ -35,7 +33,12 @@ pub fn main() -> ExitCode {
         Err(error) => return usage(&error, arguments.iter().any(|a| a == "--json")),
     };
     let context = cli.context();
-    let done = handle_signals(&cli).and_then(|()| commands::run(&context, cli.command));
+    let listening = if cli.command.handles_signals() {
+        Ok(())
+    } else {
+        interrupt::listen(context.out)
+    };
+    let done = listening.and_then(|()| commands::run(&context, cli.command));
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -45,27 +48,16 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Commands that hold nothing end at once when they are interrupted; those that do look after it themselves.
-fn handle_signals(cli: &Cli) -> Result {
-    if cli.command.handles_signals() {
-        return Ok(());
-    }
-    let always = Arc::new(AtomicBool::new(true));
-    let interrupted = i32::from(Exit::Interrupted as u8);
-    signal_hook::flag::register_conditional_shutdown(
-        signal_hook::consts::SIGINT,
-        interrupted,
-        always,
-    )
-    .map(|_| ())
-    .map_err(|e| Failure::failed("io", format!("signals cannot be handled: {e}")))
-}
-
 fn usage(error: &clap::Error, json: bool) -> ExitCode {
     let out = Output::new(json);
     let text = error.render().to_string();
     match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+        ErrorKind::DisplayVersion => {
+            let version = env!("CARGO_PKG_VERSION");
+            out.result(&serde_json::json!({"version": version}), || text.clone());
+            ExitCode::SUCCESS
+        }
+        ErrorKind::DisplayHelp => {
             out.result(&serde_json::json!({"help": text}), || text.clone());
             ExitCode::SUCCESS
         }

@@ -3,7 +3,7 @@
 //! A name is a client key in `TESTNET/keys`, a node (its validator key), or an account of the genesis, in this order. 64
 //! hex digits are an address; 8 or more are the one known address that begins so.
 
-use crate::failure::{Failure, Result};
+use crate::failure::{Exit, Failure, Result};
 use crate::testnet::Testnet;
 use ledger::{
     hash::Address,
@@ -108,7 +108,11 @@ impl Names {
             .values()
             .map(|address| (address.to_string(), *address))
             .collect();
-        by_prefix(text, &addresses)?.ok_or_else(|| {
+        let found = by_prefix(text, &addresses)?;
+        if found.is_none() && !self.testnet.dir().exists() {
+            Testnet::open(self.testnet.dir())?;
+        }
+        found.ok_or_else(|| {
             let mut names: Vec<&str> = known.keys().map(String::as_str).collect();
             if names.is_empty() {
                 names.push("none is known here");
@@ -129,6 +133,27 @@ impl Names {
             return Ok(key);
         }
         Ok(self.secret(text)?.public_key())
+    }
+
+    /// The public key of who is to vote: of a node, or 64 hex digits.
+    ///
+    /// # Errors
+    /// `not_a_node` for a client's key, with which no node votes, and for what can be nobody's key; `not_found`.
+    pub fn voter(&self, text: &str) -> Result<PublicKey> {
+        let refused = |message: String| {
+            let help = "give the name of a node of this testnet, or the public key that `tintype init` printed";
+            Err(Failure::new(Exit::Refused, "not_a_node", message).help(help))
+        };
+        if !self.is_node(text) && self.key_file(text).is_ok_and(|file| file.is_file()) {
+            return refused(format!(
+                "{text} is a client's key: no node votes with it, and a validator that never votes stops the chain"
+            ));
+        }
+        let key = self.public_key(text)?;
+        if !key.can_be_owned() {
+            return refused(format!("the public key {key} is nobody's"));
+        }
+        Ok(key)
     }
 
     /// The name of an address, if it has one here.
@@ -172,25 +197,25 @@ impl Names {
     }
 }
 
+/// Whether a name reads as an address or as the beginning of one. Whoever types it would not know who is meant.
+pub fn is_like_an_address(name: &str) -> bool {
+    name.len() >= PREFIX_DIGITS_MIN && name.chars().all(|c| c.is_ascii_hexdigit())
+}
+
 /// The one of several things whose hex form begins with `text`; none if `text` is no prefix or nothing begins so.
 ///
 /// # Errors
 /// `ambiguous_prefix` if several do.
 pub fn by_prefix<T: Copy>(text: &str, things: &[(String, T)]) -> Result<Option<T>> {
     let prefix = text.to_ascii_lowercase();
-    let is_prefix =
-        prefix.len() >= PREFIX_DIGITS_MIN && prefix.chars().all(|c| c.is_ascii_hexdigit());
-    if !is_prefix {
+    if !is_like_an_address(text) {
         return Ok(None);
     }
     let mut matching = things.iter().filter(|(hex, _)| hex.starts_with(&prefix));
     match (matching.next(), matching.next()) {
         (Some(_), Some(_)) => {
             let message = format!("several things begin with {text}");
-            Err(
-                Failure::new(crate::failure::Exit::Refused, "ambiguous_prefix", message)
-                    .help("give more digits"),
-            )
+            Err(Failure::new(Exit::Refused, "ambiguous_prefix", message).help("give more digits"))
         }
         (first, _) => Ok(first.map(|(_, thing)| *thing)),
     }
@@ -229,5 +254,27 @@ mod tests {
         assert_eq!(names.address("mallory").unwrap_err().code, "not_found");
         assert_eq!(names.secret("mallory").unwrap_err().exit as u8, 3);
         assert_eq!(names.secret("../erin").unwrap_err().exit as u8, 2);
+        let nowhere = Names::of(&folder.path().join("none"));
+        assert_eq!(nowhere.address("alice").unwrap_err().code, "no_testnet");
+        assert_eq!(nowhere.address(&full).unwrap(), key.address());
+    }
+
+    #[test]
+    fn nodes_vote_and_clients_do_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let names = Names::of(folder.path());
+        let (client, node) = (random_key(), random_key());
+        fs::create_dir(folder.path().join("keys")).unwrap();
+        write_key(&names.key_file("erin").unwrap(), &client).unwrap();
+        fs::create_dir(folder.path().join("node4")).unwrap();
+        write_key(&names.testnet.node_dir("node4").key_file(), &node).unwrap();
+        assert_eq!(names.voter("node4").unwrap(), node.public_key());
+        let hex = client.public_key().to_string();
+        assert_eq!(names.voter(&hex).unwrap(), client.public_key());
+        for nobody in ["erin", &"0".repeat(64)] {
+            let refused = names.voter(nobody).unwrap_err();
+            assert_eq!((refused.exit as u8, &*refused.code), (3, "not_a_node"));
+        }
+        assert_eq!(names.voter("node9").unwrap_err().code, "not_found");
     }
 }

@@ -1,7 +1,7 @@
 //! The one place that prints. Results go to standard output, as tables or as one JSON document; all else that is for
 //! people goes to standard error. A reader that went away (`| head`) is no failure.
 
-use crate::failure::Failure;
+use crate::{failure::Failure, interrupt, table::visible};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::Serialize;
 use std::io::{self, IsTerminal, Write};
@@ -73,8 +73,10 @@ impl Output {
             screen.push('\n');
         }
         screen.push_str("\x1b[0J");
-        let mut out = io::stdout().lock();
-        let _ = out.write_all(screen.as_bytes()).and_then(|()| out.flush());
+        interrupt::printing(|| {
+            let mut out = io::stdout().lock();
+            let _ = out.write_all(screen.as_bytes()).and_then(|()| out.flush());
+        });
     }
 
     /// Whether nobody reads standard output any more: what goes on and on may end then.
@@ -94,6 +96,21 @@ impl Output {
         let _ = writeln!(io::stderr().lock(), "{text}");
     }
 
+    /// Says how things stand while the process is made to end: the document with `--json`, else one line.
+    pub fn last_word(self, failure: &Failure) {
+        if self.json {
+            writeln_to_stdout(&failure.document().to_string());
+            return;
+        }
+        // Over a progress bar.
+        let begin = if self.has_progress() { "\r\x1b[2K" } else { "" };
+        let help = match &*failure.help {
+            "" => String::new(),
+            help => format!(": {}", visible(help)),
+        };
+        self.note(&format!("{begin}{}{help}", visible(&failure.message)));
+    }
+
     /// Prints a failure: its document with `--json`, else what happened and what to do.
     pub fn failure(self, failure: &Failure) {
         if failure.code.is_empty() {
@@ -103,13 +120,18 @@ impl Output {
             self.document(&failure.document());
             return;
         }
-        self.note(&format!("error: {}", failure.message));
+        // Much of it is what a node said.
+        self.note(&format!("error: {}", visible(&failure.message)));
         if !failure.help.is_empty() {
-            self.note(&format!("help: {}", failure.help));
+            self.note(&format!("help: {}", visible(&failure.help)));
         }
     }
 }
 
 fn to_stdout(text: &str) {
+    interrupt::printing(|| writeln_to_stdout(text));
+}
+
+fn writeln_to_stdout(text: &str) {
     let _ = writeln!(io::stdout().lock(), "{text}");
 }

@@ -7,6 +7,7 @@ use crate::{
     api::{self, TransactionAnswer, TransactionState, is_out, without_help},
     client::Client,
     failure::{Exit, Failure, Result},
+    interrupt::{self, Known},
     testnet::Testnet,
 };
 use ledger::{
@@ -16,6 +17,7 @@ use ledger::{
     transaction::{Operation, Transaction},
     units::{Height, Nonce},
 };
+use serde_json::Map;
 use std::{
     path::Path,
     time::{Duration, Instant},
@@ -122,6 +124,7 @@ impl<'a> Sender<'a> {
         let signed = transaction.sign(key);
         let id = signed.id();
         let body = [hex::encode(codec::encode(&signed))];
+        interrupt::leaves("transaction", on_its_way(&id));
         let answers: Vec<TransactionAnswer> = self
             .client
             .post("/v1/transactions", &body, SUBMIT_LIMIT)
@@ -129,12 +132,16 @@ impl<'a> Sender<'a> {
         let answer = answers.into_iter().next().ok_or_else(|| {
             Failure::failed("bad_answer", "the node answered a submission with nothing")
         })?;
-        match options.wait {
+        let answer = match options.wait {
             Some(limit) if answer.status == TransactionState::Pending => self
                 .wait(&id, limit, answer)
-                .map_err(|failure| maybe_sent(failure, &id)),
-            _ => Ok(answer),
+                .map_err(|failure| maybe_sent(failure, &id))?,
+            _ => answer,
+        };
+        if answer.status != TransactionState::Pending {
+            interrupt::leaves("transaction", Known::default());
         }
+        Ok(answer)
     }
 
     fn next_nonce(&self, address: &Address) -> Result<Nonce> {
@@ -185,6 +192,15 @@ fn pause(attempt: u32) -> Duration {
     use rand_core::RngCore;
     let chance = u64::from(rand_core::OsRng.next_u32() % 40);
     Duration::from_millis(20 * u64::from(attempt) + chance)
+}
+
+/// What is known of a transaction that is sent and waited for.
+fn on_its_way(id: &TxId) -> Known {
+    Known {
+        message: format!("the transaction {id} was sent, and may still become final"),
+        help: format!("`tintype query tx {id}` says what became of it"),
+        found: Map::from_iter([("id".to_owned(), id.to_string().into())]),
+    }
 }
 
 /// A submission that got no answer may be committed all the same: the id tells.

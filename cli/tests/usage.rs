@@ -9,7 +9,7 @@
 use serde_json::Value;
 use std::{
     path::Path,
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
 };
 
 fn tintype(dir: &Path, arguments: &[&str]) -> Output {
@@ -44,6 +44,16 @@ fn wrong_usage_is_exit_code_2_with_an_error_document() {
         &["testnet", "--validators", "0"],
         &["keys", "add", "../x"],
         &["init", "extra"],
+        &["testnet", "--base-port", "65535"],
+        &["testnet", "--snapshot-interval", "9999999999"],
+        &["testnet", "--fresh", "--snapshot-interval", "9999999999"],
+        &["query", "block", "latest", "--height", "3"],
+        &["query", "tx", "0123456789", "--height", "3"],
+        &["keys", "add", "deadbeef"],
+        &["keys", "add", &"ab".repeat(32)],
+        &["init", "--name", "a b"],
+        &["init", "--name", "a", "--listen", "here"],
+        &["init", "--name", "a", "--peer", "there"],
     ] {
         let document = json(dir.path(), arguments, 2);
         assert_eq!(document["error"]["code"], "usage", "{document}");
@@ -53,6 +63,8 @@ fn wrong_usage_is_exit_code_2_with_an_error_document() {
                 .is_some_and(|m| !m.is_empty())
         );
     }
+    let left = std::fs::read_dir(dir.path()).unwrap().count();
+    assert_eq!(left, 0, "wrong usage makes nothing");
     let plain = tintype(dir.path(), &["nonsense"]);
     assert_eq!(plain.status.code(), Some(2));
     assert!(plain.stdout.is_empty() && !plain.stderr.is_empty());
@@ -86,6 +98,8 @@ fn a_testnet_that_is_not_there_is_named() {
         let document = json(&missing, arguments, 1);
         assert_eq!(document["error"]["code"], "no_testnet", "{document}");
     }
+    let asked = json(&missing, &["query", "account", "alice"], 1);
+    assert_eq!(asked["error"]["code"], "no_testnet", "{asked}");
     assert!(!missing.exists(), "asking makes nothing");
     std::fs::write(dir.path().join("thesis.txt"), "x").unwrap();
     let document = json(dir.path(), &["testnet", "--detach"], 1);
@@ -154,4 +168,78 @@ fn nodes_can_be_made_by_hand() {
     assert_eq!(again["error"]["code"], "exists");
     let doctor = json(dir.path(), &["doctor", "--dir", &at("a")], 0);
     assert_eq!(doctor["ok"], true, "{doctor}");
+}
+
+#[test]
+fn the_version_is_a_field() {
+    let document = json(Path::new("."), &["--version"], 0);
+    let version = env!("CARGO_PKG_VERSION");
+    assert_eq!(document, serde_json::json!({"version": version}));
+}
+
+#[test]
+fn a_node_without_a_genesis_says_where_to_get_one() {
+    let dir = tempfile::tempdir().unwrap();
+    json(dir.path(), &["init", "--name", "a"], 0);
+    let document = json(dir.path(), &["node"], 1);
+    assert_eq!(document["error"]["code"], "genesis_missing", "{document}");
+    let help = document["error"]["help"].as_str().unwrap();
+    assert!(
+        help.contains("tintype genesis") && help.contains("copy"),
+        "{help}"
+    );
+}
+
+#[test]
+fn a_file_that_is_no_key_is_not_to_be_hidden() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("passwd");
+    std::fs::write(&file, "root:x:0:0").unwrap();
+    let sent = [
+        "tx",
+        "transfer",
+        "alice",
+        "bob",
+        "1",
+        "--key",
+        file.to_str().unwrap(),
+    ];
+    let document = json(dir.path(), &sent, 1);
+    assert_eq!(document["error"]["code"], "key_malformed", "{document}");
+    assert!(!document.to_string().contains("chmod"), "{document}");
+}
+
+/// A node that takes the connection and never answers, and Ctrl-C meanwhile.
+#[test]
+fn ctrl_c_is_one_document_or_one_line() {
+    let dir = tempfile::tempdir().unwrap();
+    for is_json in [true, false] {
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", silent.local_addr().unwrap());
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tintype"));
+        command.args(["query", "block", "latest", "--node", &url]);
+        if is_json {
+            command.arg("--json");
+        }
+        let child = command
+            .env("TINTYPE_DIR", dir.path())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let _connection = silent.accept().unwrap();
+        let pid = rustix::process::Pid::from_child(&child);
+        rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(130));
+        let stdout = String::from_utf8(output.stdout).unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        if is_json {
+            let document: Value = serde_json::from_str(&stdout).unwrap();
+            assert_eq!(document["error"]["code"], "interrupted", "{document}");
+            assert_eq!(stderr, "");
+        } else {
+            assert_eq!((&*stdout, &*stderr), ("", "interrupted\n"));
+        }
+    }
 }

@@ -166,6 +166,19 @@ pub enum GenesisError {
     /// An account twice.
     #[error("the account {0} is listed twice")]
     AccountTwice(Address),
+    /// Two validators of one name: nobody could tell them apart.
+    #[error("two validators are called {0:?}")]
+    ValidatorTwice(String),
+    /// A validator's key that is no key of anybody.
+    #[error(
+        "the public key {key} of {name:?} is nobody's: give the one that `tintype init` printed"
+    )]
+    Key {
+        /// Whose.
+        name: String,
+        /// What it is.
+        key: PublicKey,
+    },
     /// The balances overflow.
     #[error("the balances add up to more than {}", u64::MAX)]
     Supply,
@@ -224,6 +237,17 @@ impl Genesis {
                 .checked_add(account.balance.0)
                 .ok_or(GenesisError::Supply)?;
         }
+        let mut names = std::collections::BTreeSet::new();
+        for validator in &self.validators {
+            let name = &validator.name;
+            if !names.insert(name) {
+                return Err(GenesisError::ValidatorTwice(name.clone()));
+            }
+            if !validator.public_key.can_be_owned() {
+                let (name, key) = (name.clone(), validator.public_key);
+                return Err(GenesisError::Key { name, key });
+            }
+        }
         self.validator_set().map(|_| ())
     }
 
@@ -241,5 +265,39 @@ impl Genesis {
     /// The chain's id.
     pub fn chain_id(&self) -> ChainId {
         hash(Domain::Genesis, &codec::encode(self)).into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keys::SecretKey;
+
+    #[test]
+    fn validators_have_names_and_keys_of_their_own() {
+        let of = |validators: &[(&str, PublicKey)]| Genesis {
+            protocol_version: PROTOCOL_VERSION,
+            chain_name: "c".into(),
+            time: TimestampMs(1),
+            parameters: Parameters::default(),
+            validators: validators
+                .iter()
+                .map(|(name, key)| GenesisValidator {
+                    name: (*name).into(),
+                    public_key: *key,
+                    power: Power(1),
+                })
+                .collect(),
+            accounts: vec![],
+        };
+        let [a, b] = [1, 2].map(|n| SecretKey::from_seed([n; 32]).public_key());
+        assert_eq!(of(&[("a", a), ("b", b)]).check(), Ok(()));
+        let twice = of(&[("a", a), ("a", b)]).check();
+        assert_eq!(twice, Err(GenesisError::ValidatorTwice("a".into())));
+        let nobody = of(&[("a", a), ("b", PublicKey([0; 32]))]).check();
+        assert!(
+            matches!(nobody, Err(GenesisError::Key { .. })),
+            "{nobody:?}"
+        );
     }
 }

@@ -65,6 +65,15 @@ impl PublicKey {
         Hasher::new(Domain::Address).chain(self.0).finish().into()
     }
 
+    /// Whether somebody can have the secret half, and nobody can sign without it. False for bytes that are no point of
+    /// the curve, and for the points of small order, such as all zeros: by ZIP 215 the empty signature holds for them.
+    pub fn can_be_owned(&self) -> bool {
+        let mut empty = [0; 64];
+        empty[0] = 1; // the neutral point, and the scalar 0
+        let is_point = zebra::VerificationKey::try_from(self.0).is_ok();
+        is_point && self.verify(Domain::Vote, b"", &Signature(empty)).is_err()
+    }
+
     /// Checks one signature.
     ///
     /// # Errors
@@ -138,6 +147,8 @@ mod tests {
         let key = SecretKey::from_seed([7; 32]);
         let signature = key.sign(Domain::Vote, b"yes");
         let public = key.public_key();
+        assert!(public.can_be_owned());
+        assert!(!PublicKey([2; 32]).can_be_owned(), "no point of the curve");
         assert_eq!(public.verify(Domain::Vote, b"yes", &signature), Ok(()));
         assert_eq!(
             public.verify(Domain::Vote, b"no", &signature),
@@ -199,6 +210,7 @@ mod tests {
                 let honest = good.sign(Domain::Vote, b"x");
                 batch.add(&good.public_key(), Domain::Vote, b"x", &honest);
                 assert_eq!(batch.verify(), [single, true], "{key} {r}");
+                assert!(!key.can_be_owned(), "{key}: anybody can sign for it");
                 assert!(
                     single,
                     "ZIP 215 accepts every point of small order: {key} {r}"

@@ -256,7 +256,11 @@ impl Config {
         })
     }
 
-    fn check(&self, path: &Path) -> Result<(), ConfigError> {
+    /// Checks that a node can live with these values, which stand or will stand in `path`.
+    ///
+    /// # Errors
+    /// [`ConfigError::Value`] names the value and what it may be.
+    pub fn check(&self, path: &Path) -> Result<(), ConfigError> {
         let wrong = |field, value: String, wanted| {
             let path = path.to_owned();
             Err(ConfigError::Value {

@@ -184,10 +184,11 @@ impl Lane<'_> {
 
 /// Loads all nodes at once until the time is over or everything is sent.
 pub fn run(clients: &[Client], accounts: &[Account], tracker: &Tracker, plan: Plan) {
-    let count = clients.len().max(1);
+    // A node without an account to send for would leave its share of a rate out.
+    let count = clients.len().min(accounts.len()).max(1);
     let begun_us = tracker.now_us();
     std::thread::scope(|scope| {
-        for (index, client) in clients.iter().enumerate() {
+        for (index, client) in clients.iter().take(count).enumerate() {
             let lanes: Vec<Lane<'_>> = accounts
                 .iter()
                 .zip(&tracker.accounts)

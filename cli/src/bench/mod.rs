@@ -20,6 +20,7 @@ use crate::{
     commands::verify::compare,
     context::Context,
     failure::{Failure, Result},
+    interrupt::{self, Known},
 };
 use follow::Follower;
 use ledger::{
@@ -77,6 +78,27 @@ impl Plan {
     }
 }
 
+impl Plan {
+    /// Why the load ended before its time, if it did, with `signed` transactions to send.
+    fn ended_early(&self, loaded: Duration, signed: usize, tracker: &Tracker) -> Option<String> {
+        if loaded * 10 >= self.load * 9 {
+            return None;
+        }
+        let sent = tracker.accepted();
+        let why = if sent < signed as u64 {
+            "the accounts whose transactions were refused stopped: see `refused`".to_owned()
+        } else if let Some(rate_max) = self.rate_max {
+            format!("--rate-max {rate_max} signs no more: give a higher one, or leave it out")
+        } else {
+            "no more were signed: give a --rate-max".to_owned()
+        };
+        let seconds = loaded.as_secs_f64();
+        Some(format!(
+            "the load ended after {seconds:.1} s, with {sent} of {signed} transactions taken: {why}"
+        ))
+    }
+}
+
 /// Measures.
 ///
 /// # Errors
@@ -88,6 +110,13 @@ pub fn run(context: &Context, plan: Plan) -> Result<Report> {
         }
     };
     let clients = ready(context)?;
+    interrupt::leaves(
+        "load",
+        Known {
+            message: "the benchmark was cut; what it sent may still become final".into(),
+            ..Known::default()
+        },
+    );
     let first = clients
         .first()
         .ok_or_else(|| Failure::failed("unreachable", "no node answers"))?;
@@ -120,11 +149,9 @@ pub fn run(context: &Context, plan: Plan) -> Result<Report> {
     let begun = Instant::now();
     load::run(&clients, &accounts, &tracker, plan);
     let loaded = begun.elapsed();
-    if loaded + Duration::from_secs(1) < plan.load {
-        let seconds = loaded.as_secs();
-        note(format!(
-            "nothing was left to send after {seconds} s: see `refused`, or give a --rate-max"
-        ));
+    let ended_early = plan.ended_early(loaded, signed, &tracker);
+    if let Some(why) = &ended_early {
+        note(why.clone());
     }
     note("waiting for the last blocks".into());
     let deadline = Instant::now() + DRAIN_LIMIT;
@@ -137,6 +164,7 @@ pub fn run(context: &Context, plan: Plan) -> Result<Report> {
     Ok(Report::new(&report::Measured {
         plan,
         loaded,
+        ended_early,
         tracker: &tracker,
         seen,
         ceiling,
@@ -242,6 +270,22 @@ mod tests {
             ..PLAN
         };
         assert_eq!(given.each(20_000, u64::MAX), (600, false));
+    }
+
+    #[test]
+    fn a_load_that_ends_early_says_why() {
+        let tracker = Tracker::new(&[]);
+        let plan = Plan {
+            rate_max: Some(5),
+            ..PLAN
+        };
+        let whole = Duration::from_millis(59_900);
+        assert_eq!(plan.ended_early(whole, 0, &tracker), None);
+        let early = Duration::from_secs(1);
+        let why = plan.ended_early(early, 0, &tracker).unwrap();
+        assert!(why.contains("--rate-max 5"), "{why}");
+        let why = plan.ended_early(early, 7, &tracker).unwrap();
+        assert!(why.contains("refused"), "{why}");
     }
 
     #[test]

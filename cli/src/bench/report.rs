@@ -40,6 +40,8 @@ pub struct Report {
     pub blocks: u64,
     /// Transactions refused for good, by code.
     pub refused: HashMap<String, u64>,
+    /// Why the load ended before its time, if it did.
+    pub ended_early: Option<String>,
 }
 
 /// Quantiles, in milliseconds.
@@ -74,6 +76,7 @@ impl Latency {
 pub(super) struct Measured<'a> {
     pub plan: Plan,
     pub loaded: Duration,
+    pub ended_early: Option<String>,
     pub tracker: &'a Tracker,
     pub seen: Seen,
     pub ceiling: f64,
@@ -111,6 +114,7 @@ impl Report {
             balances_right: measured.balances_right,
             blocks: measured.seen.blocks,
             refused: tracker.rejected(),
+            ended_early: measured.ended_early.clone(),
         }
     }
 
@@ -182,6 +186,7 @@ impl Report {
             ("roots equal", self.roots_equal.to_string()),
             ("balances right", self.balances_right.to_string()),
         ];
+        pairs.extend(self.ended_early.clone().map(|why| ("ended early", why)));
         for (code, count) in &self.refused {
             pairs.push(("refused", format!("{count} accounts stopped: {code}")));
         }
@@ -214,6 +219,7 @@ mod tests {
             balances_right: true,
             blocks: 10,
             refused: HashMap::new(),
+            ended_early: None,
         }
     }
 

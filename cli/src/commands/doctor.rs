@@ -7,6 +7,7 @@ use crate::{
     testnet::{Member, Testnet, ports::is_free, process, wiring},
 };
 use node::config::NodeDir;
+use rustix::fs::Access;
 use serde::Serialize;
 use serde_json::json;
 use std::{
@@ -121,13 +122,16 @@ fn disk(dir: &Path) -> Check {
         Ok(stat) => {
             let free = stat.f_bavail.saturating_mul(stat.f_frsize);
             let found = format!("{} MiB free", free >> 20);
-            if free >= FREE_BYTES_MIN {
+            if let Err(e) = rustix::fs::access(dir, Access::WRITE_OK) {
+                let found = format!("{} cannot be written: {e}", dir.display());
+                let help = "mount it for writing, or run this as the user whose folder it is";
+                Err((found, help.into()))
+            } else if free >= FREE_BYTES_MIN {
                 Ok(found)
             } else {
-                Err((
-                    found,
-                    "make room: a node stops when its disk is full".into(),
-                ))
+                let found = format!("{found}, less than {} MiB", FREE_BYTES_MIN >> 20);
+                let help = "make room: a node stops when its disk is full";
+                Err((found, help.into()))
             }
         }
         Err(e) => Err((e.to_string(), "check that the folder can be read".into())),

@@ -8,7 +8,7 @@ use crate::{
 };
 use clap::Args;
 use ledger::{hash::Address, keys::PublicKey};
-use node::config::{Config, NodeDir};
+use node::config::{Config, ConfigError, NodeDir};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 
@@ -75,12 +75,13 @@ pub fn run(context: &Context, args: &InitArgs) -> Result {
         .clone()
         .or(folder)
         .unwrap_or_else(|| "node".into());
-    std::fs::create_dir_all(dir.path())
-        .map_err(|e| Failure::io("cannot make the folder", dir.path(), &e))?;
     let mut config = Config::named(&name);
     config.p2p.listen.clone_from(&args.listen);
     config.p2p.peers.clone_from(&args.peers);
     config.http.address = args.http;
+    config.check(&dir.config_file()).map_err(mistyped)?;
+    std::fs::create_dir_all(dir.path())
+        .map_err(|e| Failure::io("cannot make the folder", dir.path(), &e))?;
     dir.write_config(&config)?;
     let key = dir.create_identity()?;
     let public_key = key.public_key();
@@ -102,4 +103,25 @@ pub fn run(context: &Context, args: &InitArgs) -> Result {
         ])
     });
     Ok(())
+}
+
+/// What is wrong was typed: there is no file yet to correct.
+fn mistyped(error: ConfigError) -> Failure {
+    let ConfigError::Value {
+        field,
+        value,
+        wanted,
+        ..
+    } = error
+    else {
+        return error.into();
+    };
+    let option = match field {
+        "name" => "--name (or the folder's name)",
+        "p2p.listen" => "--listen",
+        "p2p.peers" => "--peer",
+        other => other,
+    };
+    Failure::usage(format!("{option} is {value}, it must be {wanted}"))
+        .help("`tintype init --help` shows an example")
 }

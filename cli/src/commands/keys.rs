@@ -3,7 +3,7 @@
 use crate::{
     context::Context,
     failure::{Failure, Result},
-    names::{Names, by_prefix},
+    names::{Names, by_prefix, is_like_an_address},
     table::{fields, table},
 };
 use clap::Subcommand;
@@ -98,8 +98,9 @@ pub fn run(context: &Context, command: &KeysCommand) -> Result {
 
 fn store(context: &Context, names: &Names, name: &str, key: &SecretKey) -> Result {
     let file = names.key_file(name)?;
-    if let Some(dir) = file.parent() {
-        std::fs::create_dir_all(dir).map_err(|e| Failure::io("cannot make the folder", dir, &e))?;
+    if is_like_an_address(name) {
+        let message = format!("{name} reads as an address, or as the beginning of one");
+        return Err(Failure::usage(message).help("choose a name with another letter in it"));
     }
     if names.is_node(name) {
         let message = format!("{name} is a node of this testnet: its key has that name");
@@ -108,6 +109,9 @@ fn store(context: &Context, names: &Names, name: &str, key: &SecretKey) -> Resul
     if file.exists() {
         let message = format!("there is a key {name:?} already: {}", file.display());
         return Err(Failure::failed("exists", message).help("choose another name"));
+    }
+    if let Some(dir) = file.parent() {
+        std::fs::create_dir_all(dir).map_err(|e| Failure::io("cannot make the folder", dir, &e))?;
     }
     write_key(&file, key)?;
     let shown = Shown::of(name, key);

@@ -9,6 +9,7 @@ use ::node::config::NodeDir;
 use clap::Args;
 use ledger::units::Height;
 use rustix::process::{Signal, getpid, kill_process, set_parent_process_death_signal};
+use serde_json::json;
 use std::{io::IsTerminal, path::PathBuf};
 
 /// `tintype node`.
@@ -37,11 +38,24 @@ pub fn run(context: &Context, args: &NodeArgs) -> Result {
     // What can be wrong is said before anything is opened.
     dir.config()?;
     dir.key()?;
+    if !dir.genesis_file().exists() {
+        let message = format!("{} has no genesis.json", context.dir.display());
+        return Err(Failure::failed("genesis_missing", message).help(
+            "copy it from another node of the chain; `tintype genesis` makes one for a new chain",
+        ));
+    }
     dir.genesis()?;
     if let Some(file) = &args.until_lock_freed {
         end_with_launcher(file.clone())?;
     }
-    run_node(dir, args.vote_from.map(Height))
+    let name = dir.config()?.name;
+    run_node(dir, args.vote_from.map(Height))?;
+    if context.out.is_json() {
+        context
+            .out
+            .document(&json!({"name": name, "state": "stopped"}));
+    }
+    Ok(())
 }
 
 /// Runs the node. It returns when the node was told to stop by SIGTERM or SIGINT.
@@ -55,6 +69,9 @@ fn run_node(dir: NodeDir, vote_from: Option<Height>) -> Result {
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
+        // On a full disk a line of the log is lost. To say so on standard error as well, which is the same file, would
+        // panic in whichever thread has something to say.
+        .log_internal_errors(false)
         .init();
     if let Some(height) = vote_from {
         ::node::runtime::vote_from(&dir, height).map_err(|e| {

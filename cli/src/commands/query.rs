@@ -5,7 +5,7 @@ use crate::{
     client::{Client, query, segment},
     context::Context,
     evidence::Checker,
-    failure::Result,
+    failure::{Failure, Result},
     names::Names,
     table::{fields, grouped, or_dash, table},
 };
@@ -59,6 +59,11 @@ pub enum What {
 /// Exit code 3 with `not_found` for what is not there, 5 if no node answers.
 pub fn run(context: &Context, args: &QueryArgs) -> Result {
     let at = args.height;
+    if at.is_some() && matches!(args.what, What::Tx { .. } | What::Block { .. }) {
+        let message =
+            "--height is of the state that is asked, and of no use for a transaction or block";
+        return Err(Failure::usage(message).help("leave it out"));
+    }
     match &args.what {
         What::Account { account } => ask_account(context, account, at),
         What::Record { space, key } => ask_record(context, space, key, at),
@@ -79,7 +84,8 @@ fn ask_account(context: &Context, text: &str, at: Option<u64>) -> Result {
         nonce: account.nonce,
         entries: account.entries,
     };
-    let verified = Checker::new(&context.dir, &client).holds(
+    let checker = Checker::new(&context.dir, &client);
+    let verified = checker.holds(
         &account.evidence,
         &Key::Account(address),
         &ledger::codec::encode(&wanted),
@@ -103,7 +109,7 @@ fn ask_account(context: &Context, text: &str, at: Option<u64>) -> Result {
             ("nonce", account.nonce.to_string()),
             ("height", grouped(account.evidence.height.0)),
             ("state root", account.evidence.state_root.to_string()),
-            ("verified", yes(verified)),
+            ("verified", yes(verified, checker.knows_genesis())),
         ])
     });
     Ok(())
@@ -133,11 +139,8 @@ fn ask_record(context: &Context, space: &str, key: &str, at: Option<u64>) -> Res
         key: key.as_bytes().to_vec(),
     };
     let evidence = &record.evidence;
-    let verified = Checker::new(&context.dir, &client).holds(
-        evidence,
-        &name,
-        &ledger::codec::encode(&wanted),
-    )?;
+    let checker = Checker::new(&context.dir, &client);
+    let verified = checker.holds(evidence, &name, &ledger::codec::encode(&wanted))?;
     let document = json!({
         "space": record.space,
         "key": record.key,
@@ -165,17 +168,19 @@ fn ask_record(context: &Context, space: &str, key: &str, at: Option<u64>) -> Res
             ("written at", grouped(record.written_at.0)),
             ("height", grouped(evidence.height.0)),
             ("state root", evidence.state_root.to_string()),
-            ("verified", yes(verified)),
+            ("verified", yes(verified, checker.knows_genesis())),
         ])
     });
     Ok(())
 }
 
-fn yes(verified: bool) -> String {
-    let text = if verified {
-        "yes: proof and certificate hold"
-    } else {
-        "no: no proof that a certificate covers"
+fn yes(verified: bool, knows_genesis: bool) -> String {
+    let text = match (verified, knows_genesis) {
+        (true, _) => "yes: proof and certificate hold",
+        (false, true) => "no: no proof that a certificate covers",
+        (false, false) => {
+            "no: no genesis is known here to check it against; --dir says which folder has the chain's genesis.json"
+        }
     };
     text.into()
 }

@@ -8,6 +8,7 @@ use crate::{
     table::{fields, grouped, or_dash, short, table},
     testnet::Testnet,
 };
+use ::node::config::NodeDir;
 use clap::Subcommand;
 use ledger::{
     hash::{Hash, StateRoot},
@@ -56,6 +57,12 @@ pub fn run(context: &Context, command: &SnapshotCommand) -> Result {
         }
         SnapshotCommand::Take => {
             let nothing = serde_json::json!({});
+            // A node that is named by its address may be the one whose folder was named.
+            let token = NodeDir::new(&context.dir).token();
+            let client = match token.filter(|_| context.dir_given) {
+                Some(token) => client.with_token(Some(token)),
+                None => client,
+            };
             let taken: api::Snapshot = client.post("/v1/snapshots", &nothing, TAKE_LIMIT)?;
             context.out.result(&taken, || text(&taken));
         }

@@ -36,7 +36,8 @@ pub struct TxArgs {
         conflicts_with = "from"
     )]
     pub key: Option<PathBuf>,
-    /// Return as soon as a node has taken it
+    /// Return as soon as a node has taken it. Two that are sent so at once through different nodes may take one nonce:
+    /// then one of them is dropped. `tintype query tx ID` tells
     #[arg(long, global = true)]
     pub no_wait: bool,
     /// Seconds to wait for a block

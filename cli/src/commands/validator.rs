@@ -38,13 +38,13 @@ impl Change {
     /// What was typed.
     ///
     /// # Errors
-    /// `not_found` if there is no such key.
+    /// `not_found` if there is no such key, `not_a_node` if it is no node's.
     pub fn of(names: &Names, command: &ValidatorCommand) -> Result<Self> {
-        let (name, power) = match command {
-            ValidatorCommand::Add { validator, power } => (validator, *power),
-            ValidatorCommand::Remove { validator } => (validator, 0),
+        let (public_key, power) = match command {
+            ValidatorCommand::Add { validator, power } => (names.voter(validator)?, *power),
+            // Whoever it is should not have the vote.
+            ValidatorCommand::Remove { validator } => (names.public_key(validator)?, 0),
         };
-        let public_key = names.public_key(name)?;
         let power = Power(power);
         Ok(Self { public_key, power })
     }

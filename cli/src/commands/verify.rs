@@ -6,7 +6,11 @@ use crate::{
     context::Context,
     failure::{Exit, Failure, Result},
     table::{fields, or_dash, table},
-    testnet::status::agreed,
+    testnet::{
+        Member,
+        process::{Life, life},
+        status::agreed,
+    },
 };
 use ::node::{audit::verify_ledger, config::NodeDir};
 use clap::Subcommand;
@@ -17,7 +21,7 @@ use std::path::Path;
 /// `tintype verify ...`
 #[derive(Debug, Subcommand)]
 pub enum VerifyCommand {
-    /// Compare the state roots of all nodes at one height
+    /// Compare the state roots of all nodes that run at one height
     Roots {
         /// The height [default: the highest that all have]
         #[arg(long, value_name = "H")]
@@ -41,6 +45,8 @@ pub struct Roots {
     pub root: Option<StateRoot>,
     /// Each node's.
     pub nodes: Vec<NodeRoot>,
+    /// The nodes of the testnet that were not asked or did not answer.
+    pub missing: Vec<String>,
 }
 
 /// A node's root.
@@ -85,7 +91,10 @@ pub fn run(context: &Context, command: &VerifyCommand) -> Result {
 }
 
 fn verify_roots(context: &Context, height: Option<Height>) -> Result {
-    let roots = compare(&context.clients()?, height)?;
+    let mut roots = compare(&context.clients()?, height)?;
+    let absent = absent(context, &roots)?;
+    roots.missing = absent.iter().map(|(name, _)| name.clone()).collect();
+    let text = |roots: &Roots| text(roots, &absent);
     if !roots.agree {
         let message = format!("the nodes differ at height {}", roots.height);
         if !context.out.is_json() {
@@ -99,27 +108,60 @@ fn verify_roots(context: &Context, height: Option<Height>) -> Result {
     Ok(())
 }
 
-fn text(roots: &Roots) -> String {
-    let rows: Vec<Vec<String>> = roots
+/// The nodes of the testnet that have no part in a comparison, and why. If one node was named, only that one was meant.
+fn absent(context: &Context, roots: &Roots) -> Result<Vec<(String, &'static str)>> {
+    if context.node.is_some() {
+        return Ok(Vec::new());
+    }
+    let mut members = context.members()?;
+    members.retain(|member| roots.nodes.iter().all(|node| node.name != member.name));
+    let why = |member: &Member| match life(member) {
+        Life::Stopped => "stopped",
+        Life::Paused => "paused",
+        Life::Running => "does not answer",
+    };
+    let absent = members.into_iter().map(|member| {
+        let why = why(&member);
+        (member.name, why)
+    });
+    Ok(absent.collect())
+}
+
+fn text(roots: &Roots, absent: &[(String, &str)]) -> String {
+    let mut rows: Vec<Vec<String>> = roots
         .nodes
         .iter()
-        .map(|n| {
-            vec![
+        .map(|n| match n.root {
+            Some(root) => vec![n.name.clone(), root.to_string()],
+            None => vec![
                 n.name.clone(),
-                n.root
-                    .map_or_else(|| or_dash(n.why.clone()), |r| r.to_string()),
-            ]
+                "-".into(),
+                n.why.clone().unwrap_or_default(),
+            ],
         })
         .collect();
-    let word = if roots.agree {
-        "all agree"
+    rows.extend(
+        absent
+            .iter()
+            .map(|(name, why)| vec![name.clone(), "-".into(), (*why).into()]),
+    );
+    let have_it = roots.nodes.iter().filter(|n| n.root.is_some()).count();
+    let verdict = if !roots.agree {
+        "THEY DIFFER".into()
+    } else if have_it == 1 {
+        "one node was asked, and there is nothing to compare its root with".into()
+    } else if have_it < rows.len() {
+        format!(
+            "{have_it} of {} nodes agree, the others have no say",
+            rows.len()
+        )
     } else {
-        "THEY DIFFER"
+        "all agree".to_owned()
     };
     format!(
-        "height {}: {word}\n{}",
+        "height {}: {verdict}\n{}",
         roots.height,
-        table(&["NODE", "STATE-ROOT"], &rows)
+        table(&["NODE", "STATE-ROOT", ""], &rows)
     )
 }
 
@@ -178,6 +220,7 @@ pub fn compare(clients: &[Client], height: Option<Height>) -> Result<Roots> {
         agree: root.is_some(),
         root,
         nodes,
+        missing: Vec::new(),
     })
 }
 
@@ -243,4 +286,40 @@ fn audited(dir: &NodeDir, progress: &dyn Fn(u64, u64)) -> Result<LedgerReport> {
         ok: report.fault.is_none(),
         error: report.fault.map(|fault| fault.to_string()),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(names: &[&str]) -> Roots {
+        let root = Some(StateRoot([1; 32]));
+        let node = |name: &&str| NodeRoot {
+            name: (*name).into(),
+            root,
+            why: None,
+        };
+        Roots {
+            height: Height(7),
+            agree: true,
+            root,
+            nodes: names.iter().map(node).collect(),
+            missing: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn only_when_all_were_asked_do_all_agree() {
+        let all = text(&of(&["node0", "node1"]), &[]);
+        assert!(all.starts_with("height 7: all agree\n"), "{all}");
+        let some = text(&of(&["node0", "node1"]), &[("node3".into(), "stopped")]);
+        assert!(some.contains("2 of 3 nodes agree"), "{some}");
+        let row = some.lines().last().unwrap().split_whitespace();
+        assert_eq!(row.collect::<Vec<_>>(), ["node3", "-", "stopped"]);
+        let one = text(&of(&["http://127.0.0.1:26001"]), &[]);
+        assert!(
+            one.contains("one node was asked") && !one.contains("agree"),
+            "{one}"
+        );
+    }
 }

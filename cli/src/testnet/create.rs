@@ -1,7 +1,14 @@
 //! Making a testnet, and nodes for one that is there.
 
-use super::{Member, Testnet, lock, ports, wiring};
-use crate::failure::{Failure, Result};
+use super::{
+    Member, Testnet, lock,
+    ports::{self, Ports},
+    wiring,
+};
+use crate::{
+    failure::{Failure, Result},
+    names::is_like_an_address,
+};
 use ledger::{
     genesis::{Genesis, GenesisAccount, GenesisValidator, PROTOCOL_VERSION, Parameters},
     keys::SecretKey,
@@ -9,7 +16,7 @@ use ledger::{
     units::{Amount, Power, TimestampMs},
 };
 use node::config::{Config, SyncMode, is_name, random_key, read_key, write_key};
-use std::{fs, path::Path, time::SystemTime};
+use std::{collections::BTreeSet, fs, io::ErrorKind, path::Path, time::SystemTime};
 
 /// The accounts of a new testnet.
 pub const ACCOUNTS: [&str; 4] = ["alice", "bob", "carol", "dave"];
@@ -29,6 +36,38 @@ pub struct Plan {
     pub snapshot_interval: Option<u64>,
     /// The first port, if it was asked for.
     pub base_port: Option<u16>,
+    /// Whether it takes the place of the one that is there.
+    pub fresh: bool,
+}
+
+impl Plan {
+    fn count(&self) -> Result<usize> {
+        let count = self.validators.unwrap_or(VALIDATORS);
+        if (1..=VALIDATORS_MAX).contains(&count) {
+            return Ok(count);
+        }
+        let message = format!("{count} validators: 1 to {VALIDATORS_MAX} are possible");
+        Err(Failure::usage(message))
+    }
+
+    fn parameters(&self) -> Result<Parameters> {
+        let mut parameters = Parameters::default();
+        if let Some(interval) = self.snapshot_interval {
+            parameters.snapshot_interval = interval;
+        }
+        parameters
+            .check()
+            .map_err(|e| Failure::usage(e.to_string()))?;
+        Ok(parameters)
+    }
+
+    /// Ports for all validators, free at the moment.
+    fn ports(&self) -> Result<Vec<Ports>> {
+        match self.base_port {
+            Some(base) => ports::require(self.count()?, base),
+            None => ports::choose(self.count()?, &BTreeSet::new()),
+        }
+    }
 }
 
 /// Makes the folder of a testnet, so that its lock can be taken.
@@ -36,11 +75,6 @@ pub struct Plan {
 /// # Errors
 /// `not_writable` and the like.
 pub fn make_dir(dir: &Path) -> Result {
-    if dir.exists() && !dir.is_dir() {
-        let message = format!("{} is a file, not a folder", dir.display());
-        return Err(Failure::failed("not_a_testnet", message)
-            .help("choose an empty or a new folder by --dir or TINTYPE_DIR"));
-    }
     fs::create_dir_all(dir).map_err(|e| {
         let failure = Failure::io("cannot make the folder", dir, &e);
         if failure.code != "io" {
@@ -55,41 +89,91 @@ pub fn make_dir(dir: &Path) -> Result {
     })
 }
 
-/// Makes the testnet in its folder, unless it is there already. Its lock is held. Says whether it made one.
+/// Whether the plan needs a testnet to be made, rather than the one that is there carried on. Looks only: a plan that
+/// cannot work is refused before anything is made or removed.
 ///
 /// # Errors
-/// If the folder holds something else, or another testnet than was asked for, or cannot be written.
-pub fn ensure(testnet: &Testnet, plan: &Plan) -> Result<bool> {
+/// If the folder holds something else, or another testnet than was asked for, or a port is taken.
+pub fn check(testnet: &Testnet, plan: &Plan) -> Result<bool> {
     let dir = testnet.dir().display();
-    if testnet.genesis_file().exists() {
+    let elsewhere = "choose an empty or a new folder by --dir or TINTYPE_DIR";
+    if testnet.dir().exists() && !testnet.dir().is_dir() {
+        let message = format!("{dir} is a file, not a folder");
+        return Err(Failure::failed("not_a_testnet", message).help(elsewhere));
+    }
+    plan.parameters()?;
+    let is_there = testnet.genesis_file().exists();
+    if is_there && !plan.fresh {
         agrees_with_plan(testnet, plan)?;
         is_one_chain(testnet)?;
         return Ok(false);
     }
-    let foreign = testnet.foreign_entries()?;
-    if let Some(name) = foreign.first() {
-        let message =
-            format!("{dir} is not the folder of a testnet: it holds {name:?} and no genesis.json");
-        return Err(Failure::failed("not_a_testnet", message)
-            .help("choose an empty or a new folder by --dir or TINTYPE_DIR"));
+    plan.ports()?;
+    if let Some(name) = testnet.foreign_entries()?.first() {
+        let (message, help) = if is_there {
+            let message = format!("{dir} also holds {name:?}, which is no part of a testnet");
+            (message, "move it away, or choose another folder by --dir")
+        } else {
+            let what = "is not the folder of a testnet";
+            let message = format!("{dir} {what}: it holds {name:?} and no genesis.json");
+            (message, elsewhere)
+        };
+        return Err(Failure::failed("not_a_testnet", message).help(help));
     }
-    let has_ledger =
-        |m: &Member| fs::read_dir(m.dir.ledger()).is_ok_and(|mut d| d.next().is_some());
-    if let Some(member) = testnet.members()?.iter().find(|m| has_ledger(m)) {
-        let message = format!(
-            "{dir} has no genesis.json, but {} has a ledger",
-            member.name
-        );
-        let help = format!(
-            "copy {} there, or start anew by --fresh",
-            member.dir.genesis_file().display()
-        );
-        return Err(Failure::failed("genesis_missing", message).help(help));
+    // With what is left of a creation that was interrupted there is a stage.
+    let is_left_over = testnet.stage().dir().exists();
+    match testnet.members()?.first() {
+        Some(member) if !is_there && !plan.fresh && !is_left_over => {
+            let name = &member.name;
+            let message = format!("{dir} has no genesis.json, but {name} is a node with a key");
+            let genesis = member.dir.genesis_file();
+            let help = format!("copy {} there, or start anew by --fresh", genesis.display());
+            Err(Failure::failed("genesis_missing", message).help(help))
+        }
+        _ => Ok(true),
     }
-    // What is left is a creation that was interrupted before it wrote the genesis.
-    testnet.wipe()?;
-    create(testnet, plan)?;
-    Ok(true)
+}
+
+/// Makes the testnet in its folder, unless it is there already. Its lock is held. Says whether it made one.
+///
+/// # Errors
+/// Those of [`check`], or if the folder cannot be written.
+pub fn ensure(testnet: &Testnet, plan: &Plan) -> Result<bool> {
+    let is_new = check(testnet, plan)?;
+    let stage = testnet.stage();
+    remove(&stage)?;
+    if is_new {
+        let made = create(testnet, &stage, plan).and_then(|()| {
+            testnet.wipe()?;
+            take_over(testnet, &stage)
+        });
+        // It stays as a sign that the nodes there are half of a testnet, if they are.
+        if testnet.genesis_file().exists() || testnet.members()?.is_empty() {
+            remove(&stage)?;
+        }
+        made?;
+    }
+    Ok(is_new)
+}
+
+fn remove(stage: &Testnet) -> Result {
+    match fs::remove_dir_all(stage.dir()) {
+        Err(e) if e.kind() != ErrorKind::NotFound => {
+            Err(Failure::io("cannot remove", stage.dir(), &e))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Puts a testnet that was made where it belongs: the nodes, and at last the genesis.
+fn take_over(testnet: &Testnet, stage: &Testnet) -> Result {
+    let rename = |from: &Path, to: &Path| {
+        fs::rename(from, to).map_err(|e| Failure::io("cannot move", from, &e))
+    };
+    for member in stage.members()? {
+        rename(member.dir.path(), testnet.node_dir(&member.name).path())?;
+    }
+    rename(&stage.genesis_file(), &testnet.genesis_file())
 }
 
 fn agrees_with_plan(testnet: &Testnet, plan: &Plan) -> Result {
@@ -118,6 +202,9 @@ fn agrees_with_plan(testnet: &Testnet, plan: &Plan) -> Result {
 fn is_one_chain(testnet: &Testnet) -> Result {
     let chain = testnet.genesis()?.chain_id();
     for member in testnet.members()? {
+        if !member.dir.genesis_file().exists() {
+            continue; // it was wiped, and is given one: see `restore`
+        }
         let found = member.dir.genesis()?.chain_id();
         if found != chain {
             let message = format!(
@@ -132,17 +219,10 @@ fn is_one_chain(testnet: &Testnet) -> Result {
     Ok(())
 }
 
-fn create(testnet: &Testnet, plan: &Plan) -> Result {
-    let count = plan.validators.unwrap_or(VALIDATORS);
-    if !(1..=VALIDATORS_MAX).contains(&count) {
-        return Err(Failure::usage(format!(
-            "{count} validators: 1 to {VALIDATORS_MAX} are possible"
-        )));
-    }
-    let ports = match plan.base_port {
-        Some(base) => ports::require(count, base)?,
-        None => ports::choose(count, &std::collections::BTreeSet::new())?,
-    };
+/// Makes a testnet in `stage`. The client keys are those of `testnet`, made there if they are missing.
+fn create(testnet: &Testnet, stage: &Testnet, plan: &Plan) -> Result {
+    let (count, parameters, ports) = (plan.count()?, plan.parameters()?, plan.ports()?);
+    make_dir(stage.dir())?;
     let keys = testnet.keys_dir();
     fs::create_dir_all(&keys).map_err(|e| Failure::io("cannot make the folder", &keys, &e))?;
     let mut accounts = Vec::new();
@@ -162,7 +242,7 @@ fn create(testnet: &Testnet, plan: &Plan) -> Result {
     let mut members = Vec::new();
     for index in 0..count {
         let name = format!("node{index}");
-        let (member, key) = make_node(testnet, &name, SyncMode::Auto)?;
+        let (member, key) = make_node(stage, &name, SyncMode::Auto)?;
         let public_key = key.public_key();
         validators.push(GenesisValidator {
             name,
@@ -170,10 +250,6 @@ fn create(testnet: &Testnet, plan: &Plan) -> Result {
             power: Power(1),
         });
         members.push(member);
-    }
-    let mut parameters = Parameters::default();
-    if let Some(interval) = plan.snapshot_interval {
-        parameters.snapshot_interval = interval;
     }
     let genesis = Genesis {
         protocol_version: PROTOCOL_VERSION,
@@ -189,9 +265,9 @@ fn create(testnet: &Testnet, plan: &Plan) -> Result {
         wiring::set_ports(member, ports)?;
         write_atomic(&member.dir.genesis_file(), text.as_bytes())?;
     }
-    wiring::rewire(testnet)?;
+    wiring::rewire(stage)?;
     // Last: a folder with a genesis is whole.
-    Ok(write_atomic(&testnet.genesis_file(), text.as_bytes())?)
+    Ok(write_atomic(&stage.genesis_file(), text.as_bytes())?)
 }
 
 /// Makes the folder of a node, with a key and a configuration; ports and genesis are still to come.
@@ -208,6 +284,29 @@ fn make_node(testnet: &Testnet, name: &str, mode: SyncMode) -> Result<(Member, S
     Ok((Member { name, dir }, key))
 }
 
+/// Gives a node of which little more than its key is left the genesis and a configuration again. Of what it promised to
+/// consensus nothing is made up: that its `wal` is missing tells the node that it was wiped. Says what was made.
+///
+/// # Errors
+/// If no ports are free, or the folder cannot be written.
+pub fn restore(testnet: &Testnet, member: &Member) -> Result<Vec<&'static str>> {
+    let mut made = Vec::new();
+    if !member.dir.genesis_file().exists() {
+        let genesis = testnet.genesis()?.to_json();
+        write_atomic(&member.dir.genesis_file(), genesis.as_bytes())?;
+        made.push("genesis.json");
+    }
+    if !member.dir.config_file().exists() {
+        let ports = ports::choose(1, &wiring::reserved(testnet)?)?;
+        member.dir.write_config(&Config::named(&member.name))?;
+        for ports in ports {
+            wiring::set_ports(member, ports)?;
+        }
+        made.push("tintype.toml");
+    }
+    Ok(made)
+}
+
 /// Makes a node for a testnet that is there: with its genesis, and all others as peers. One at a time, so that no two
 /// choose one name or one pair of ports.
 ///
@@ -217,7 +316,9 @@ pub fn add_node(testnet: &Testnet, name: Option<&str>, mode: SyncMode) -> Result
     let _alone = lock::change_alone(testnet)?;
     let genesis = testnet.genesis()?;
     let name = match name {
-        Some(name) if is_name(name) && name != "keys" => name.to_owned(),
+        Some(name) if is_name(name) && name != "keys" && !is_like_an_address(name) => {
+            name.to_owned()
+        }
         Some(name) => {
             return Err(Failure::usage(format!("{name:?} cannot be a node's name"))
                 .help("use letters, digits, '-', '_' and '.'"));
@@ -271,109 +372,4 @@ pub fn now() -> TimestampMs {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_testnet_is_made_once_and_carried_on() {
-        let folder = tempfile::tempdir().unwrap();
-        let testnet = Testnet::at(folder.path());
-        assert!(ensure(&testnet, &Plan::default()).unwrap());
-        let chain = testnet.genesis().unwrap().chain_id();
-        assert!(!ensure(&testnet, &Plan::default()).unwrap());
-        assert_eq!(testnet.genesis().unwrap().chain_id(), chain);
-        let members = testnet.members().unwrap();
-        assert_eq!(members.len(), VALIDATORS);
-        for member in &members {
-            assert_eq!(member.dir.config().unwrap().p2p.peers.len(), VALIDATORS - 1);
-        }
-        let plan = Plan {
-            validators: Some(5),
-            ..Plan::default()
-        };
-        assert_eq!(ensure(&testnet, &plan).unwrap_err().code, "other_testnet");
-
-        let added = add_node(&testnet, None, SyncMode::Snapshot).unwrap();
-        assert_eq!(added.name, "node4");
-        assert_eq!(added.dir.config().unwrap().p2p.peers.len(), VALIDATORS);
-        assert_eq!(added.dir.genesis().unwrap().chain_id(), chain);
-        assert_eq!(
-            add_node(&testnet, Some("node4"), SyncMode::Auto)
-                .unwrap_err()
-                .code,
-            "exists"
-        );
-    }
-
-    /// Several commands in several terminals, at one moment.
-    #[test]
-    fn nodes_that_are_added_at_once_have_names_and_ports_of_their_own() {
-        let folder = tempfile::tempdir().unwrap();
-        let testnet = Testnet::at(folder.path());
-        let plan = Plan {
-            validators: Some(1),
-            ..Plan::default()
-        };
-        ensure(&testnet, &plan).unwrap();
-        let together = std::sync::Barrier::new(6);
-        let add = || {
-            together.wait();
-            add_node(&testnet, None, SyncMode::Auto).unwrap().name
-        };
-        let mut names = std::thread::scope(|scope| {
-            let threads: Vec<_> = (0..6).map(|_| scope.spawn(add)).collect();
-            let names = threads.into_iter().map(|thread| thread.join().unwrap());
-            names.collect::<Vec<_>>()
-        });
-        names.sort_unstable();
-        assert_eq!(
-            names,
-            ["node1", "node2", "node3", "node4", "node5", "node6"]
-        );
-        assert_eq!(wiring::reserved(&testnet).unwrap().len(), 2 * 7);
-        for member in testnet.members().unwrap() {
-            let peers = member.dir.config().unwrap().p2p.peers;
-            assert_eq!(peers.len(), 6, "{} knows all others", member.name);
-        }
-    }
-
-    /// The genesis is the last thing that is written of a testnet.
-    #[test]
-    fn a_creation_that_was_interrupted_is_begun_again() {
-        let folder = tempfile::tempdir().unwrap();
-        let testnet = Testnet::at(folder.path());
-        make_node(&testnet, "node0", SyncMode::Auto).unwrap();
-        fs::write(folder.path().join("genesis.json.new"), "{").unwrap();
-        assert!(ensure(&testnet, &Plan::default()).unwrap());
-        assert_eq!(testnet.members().unwrap().len(), VALIDATORS);
-    }
-
-    #[test]
-    fn a_folder_of_something_else_is_left_alone() {
-        let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("thesis.txt"), "x").unwrap();
-        let testnet = Testnet::at(folder.path());
-        assert_eq!(
-            ensure(&testnet, &Plan::default()).unwrap_err().code,
-            "not_a_testnet"
-        );
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
-    }
-
-    #[test]
-    fn a_node_of_another_chain_is_named() {
-        let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let (a, b) = (Testnet::at(one.path()), Testnet::at(two.path()));
-        let plan = Plan {
-            validators: Some(1),
-            ..Plan::default()
-        };
-        ensure(&a, &plan).unwrap();
-        ensure(&b, &plan).unwrap();
-        fs::copy(a.genesis_file(), b.node_dir("node0").genesis_file()).unwrap();
-        assert_eq!(
-            ensure(&b, &Plan::default()).unwrap_err().code,
-            "other_chain"
-        );
-    }
-}
+mod tests;

@@ -1,9 +1,13 @@
 //! Starting nodes, alone or all together.
 
-use super::{Member, Testnet, lock, ports, process, wiring};
+use super::{Member, Testnet, create, lock, ports, process, wiring};
 use crate::{failure::Result, output::Output};
 use node::config::RunInfo;
-use std::{path::PathBuf, process::Child, time::Duration};
+use std::{
+    path::PathBuf,
+    process::Child,
+    time::{Duration, Instant},
+};
 
 /// Nodes that were started by this process.
 #[derive(Debug, Default)]
@@ -21,6 +25,9 @@ impl Children {
 
 /// How long other launchers on this machine may take to have their ports.
 const OTHER_LAUNCHERS_LIMIT: Duration = Duration::from_secs(30);
+/// How long nodes that are started may wait for the ports that they had.
+const OWN_PORTS_LIMIT: Duration = Duration::from_secs(2);
+const OWN_PORTS_POLL: Duration = Duration::from_millis(20);
 /// How often other ports are chosen because another program took them before the nodes could.
 const PORT_CHOICES_MAX: u32 = 5;
 
@@ -63,7 +70,26 @@ pub fn start_one(out: Output, testnet: &Testnet, member: &Member) -> Result {
     // None unless a launcher runs in the foreground.
     let lifeline = lock::holder(testnet)?.map(|_| testnet.lock_file());
     let members = std::slice::from_ref(member);
+    restore(out, testnet, members)?;
     start(out, testnet, members, lifeline.as_ref(), &|| false).map(drop)
+}
+
+/// Gives nodes that were wiped but for their key what else they need, and says so.
+///
+/// # Errors
+/// If a file cannot be written.
+pub fn restore(out: Output, testnet: &Testnet, members: &[Member]) -> Result {
+    let _alone = lock::change_alone(testnet)?;
+    for member in members {
+        let made = create::restore(testnet, member)?;
+        if !made.is_empty() {
+            let (name, made) = (&member.name, made.join(" and "));
+            out.note(&format!(
+                "{name} was wiped and its key is left: wrote {made} anew"
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn start_once(
@@ -105,8 +131,13 @@ fn start_once(
 /// Gives nodes that are about to start free ports, and tells all others of them.
 fn wire(out: Output, testnet: &Testnet, members: &[Member]) -> Result {
     let _alone = lock::change_alone(testnet)?;
+    let deadline = Instant::now() + OWN_PORTS_LIMIT;
+    let mut is_patient = || {
+        std::thread::sleep(OWN_PORTS_POLL);
+        Instant::now() < deadline
+    };
     for member in members {
-        if let Some(ports) = wiring::ensure_free_ports(testnet, member)? {
+        if let Some(ports) = wiring::ensure_free_ports(testnet, member, &mut is_patient)? {
             let (name, p2p, http) = (&member.name, ports.p2p, ports.http);
             out.note(&format!(
                 "{name} moves to ports {p2p} (peers) and {http} (HTTP): those in its configuration are not free"

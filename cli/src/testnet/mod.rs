@@ -5,7 +5,8 @@
 //!   genesis.json   what the chain starts from
 //!   keys/NAME      client keys, 0600
 //!   launcher.lock  held by the launcher while it runs in the foreground
-//!   node0/ ...     a node's folder each: whatever has a tintype.toml
+//!   node0/ ...     a node's folder each: whatever has a tintype.toml, or a node's key (all that may be left of one)
+//!   .new/          a testnet in the making: what it holds takes the place of the above when it is whole
 //! ```
 //!
 //! The folders are the only truth about which nodes there are. Whether one runs, its `run.json` and the kernel say. The
@@ -22,11 +23,14 @@ pub mod wiring;
 
 use crate::failure::{Exit, Failure, Result};
 use ledger::genesis::Genesis;
-use node::config::{NodeDir, read_genesis};
+use node::config::{ConfigError, NodeDir, read_genesis};
 use std::{
     fs, io,
     path::{Path, PathBuf},
 };
+
+/// The folder in a testnet's folder where a new one is made.
+const STAGE: &str = ".new";
 
 /// A testnet's folder.
 #[derive(Clone, Debug)]
@@ -90,6 +94,11 @@ impl Testnet {
         self.dir.join("launcher.lock")
     }
 
+    /// Where a new testnet is made, before it takes the place of the one that is there.
+    pub fn stage(&self) -> Self {
+        Self::at(&self.dir.join(STAGE))
+    }
+
     /// Reads the genesis.
     ///
     /// # Errors
@@ -110,8 +119,8 @@ impl Testnet {
     pub fn members(&self) -> Result<Vec<Member>> {
         let mut members = Vec::new();
         for (name, path) in self.entries()? {
-            let dir = NodeDir::new(path);
-            if dir.config_file().is_file() {
+            if is_node(&path) {
+                let dir = NodeDir::new(path);
                 members.push(Member { name, dir });
             }
         }
@@ -142,14 +151,17 @@ impl Testnet {
         Ok(foreign.map(|(name, _)| name).collect())
     }
 
-    /// Removes the genesis and the nodes, and nothing else. The launcher's lock stays, since it is held, and so do the
-    /// client keys: no chain is needed for a key to be worth something.
+    /// Removes the genesis and then the nodes, and nothing else. The launcher's lock stays, since it is held, and so do
+    /// the client keys: no chain is needed for a key to be worth something.
     ///
     /// # Errors
     /// If something cannot be removed.
     pub fn wipe(&self) -> Result {
-        for (name, path) in self.entries()? {
-            if !is_ours(&path) || matches!(name.as_str(), "launcher.lock" | "keys") {
+        let mut entries = self.entries()?;
+        // Without a genesis half of a testnet is not taken for a whole one.
+        entries.sort_by_key(|(name, _)| name != "genesis.json");
+        for (name, path) in entries {
+            if !is_ours(&path) || matches!(name.as_str(), "launcher.lock" | "keys" | STAGE) {
                 continue;
             }
             let removed = if path.is_dir() {
@@ -163,6 +175,9 @@ impl Testnet {
     }
 
     fn entries(&self) -> Result<Vec<(String, PathBuf)>> {
+        if !self.dir.is_dir() {
+            return Ok(Vec::new());
+        }
         let read = || {
             fs::read_dir(&self.dir)?
                 .map(|entry| {
@@ -178,6 +193,15 @@ impl Testnet {
     }
 }
 
+/// Whether a folder is a node's. Its key may be all that is left of it.
+fn is_node(path: &Path) -> bool {
+    let dir = NodeDir::new(path);
+    // A client's key may be called `key`.
+    let is_keys = path.file_name().is_some_and(|name| name == "keys");
+    let has_key = || matches!(dir.key(), Ok(_) | Err(ConfigError::KeyExposed { .. }));
+    !is_keys && path.is_dir() && (dir.config_file().is_file() || has_key())
+}
+
 /// Whether this program made what is at `path`, a direct entry of a testnet's folder.
 fn is_ours(path: &Path) -> bool {
     let name = path
@@ -188,7 +212,7 @@ fn is_ours(path: &Path) -> bool {
         return false;
     }
     if path.is_dir() {
-        return name == "keys" || path.join("tintype.toml").is_file();
+        return matches!(name, "keys" | STAGE) || is_node(path);
     }
     // The second is what a crash leaves of writing the first.
     matches!(name, "genesis.json" | "genesis.json.new" | "launcher.lock")

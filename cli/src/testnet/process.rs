@@ -20,6 +20,8 @@ pub const GRACE: Duration = Duration::from_secs(15);
 /// How long a node may take until it has bound its ports: it may have a long log to replay.
 const START_LIMIT: Duration = Duration::from_secs(120);
 const POLL: Duration = Duration::from_millis(25);
+/// Free bytes below which a disk is as good as full.
+const LOG_ROOM_BYTES: u64 = 1 << 20;
 
 /// What a node's process does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,8 +128,12 @@ pub fn wait_started(
                 "{name} ended while it started ({status}): {}",
                 log_end(member)
             );
-            return Err(Failure::failed("node_ended", message)
-                .help(format!("`tintype testnet logs {name}` shows its log")));
+            let help = if has_room(member) {
+                format!("`tintype testnet logs {name}` shows its log")
+            } else {
+                "its disk is full, and its log may be cut: make room".into()
+            };
+            return Err(Failure::failed("node_ended", message).help(help));
         }
         if is_interrupted() {
             return Err(interrupted());
@@ -145,16 +151,41 @@ pub fn interrupted() -> Failure {
     Failure::new(
         crate::failure::Exit::Interrupted,
         "interrupted",
-        "interrupted",
+        "interrupted before all nodes ran: those that were started were stopped again",
     )
+    .help("the same command carries on")
 }
 
-/// The last line of a node's log that says something.
+/// Whether a node's disk has room for a log at least.
+fn has_room(member: &Member) -> bool {
+    let disk = rustix::fs::statvfs(member.dir.path());
+    disk.is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) >= LOG_ROOM_BYTES)
+}
+
+/// What a node's log ends with.
 fn log_end(member: &Member) -> String {
-    let path = member.dir.log_file();
-    let text = tail(&path, 4096).unwrap_or_default();
-    let last = text.lines().rev().find(|line| !line.trim().is_empty());
-    last.map_or_else(|| "its log is empty".into(), |line| line.trim().to_owned())
+    let text = tail(&member.dir.log_file(), 4096).unwrap_or_default();
+    last_words(&text).unwrap_or_else(|| "its log is empty".into())
+}
+
+/// Lines of a last word, at the most.
+const LAST_WORDS_MAX: usize = 6;
+
+/// The last word in the end of a log: the last line that says something, and where that belongs to an error or a panic,
+/// which have several lines, all of these.
+fn last_words(log: &str) -> Option<String> {
+    let says = |line: &&str| !line.is_empty() && !line.starts_with("note: run with");
+    let lines: Vec<&str> = log.lines().map(str::trim).filter(says).collect();
+    let from = lines.len().saturating_sub(LAST_WORDS_MAX);
+    let last = lines.get(from..)?;
+    let begins = |line: &&str| {
+        line.starts_with("error: ")
+            || line.contains("' panicked at ")
+            || line.contains(") panicked at ")
+    };
+    let begin = last.iter().rposition(begins);
+    let words = last.get(begin.unwrap_or(last.len().checked_sub(1)?)..)?;
+    Some(words.join(" | "))
 }
 
 /// The last `bytes` bytes of a file, as text.
@@ -244,6 +275,23 @@ mod tests {
     use super::*;
     use crate::testnet::Testnet;
     use node::config::process_stat;
+
+    #[test]
+    fn the_last_words_of_a_log_are_whole() {
+        let panic = "thread 'main' panicked at sled/src/lib.rs:1:2:\nno space left\nnote: run with `RUST_BACKTRACE=1`\n";
+        let error = "INFO up\nerror: the disk is full\nhelp: make room\n";
+        for (log, words) in [
+            (
+                panic,
+                "thread 'main' panicked at sled/src/lib.rs:1:2: | no space left",
+            ),
+            (error, "error: the disk is full | help: make room"),
+            ("a\nb\n\n", "b"),
+        ] {
+            assert_eq!(last_words(log).as_deref(), Some(words));
+        }
+        assert_eq!(last_words("\n"), None);
+    }
 
     #[test]
     fn only_the_very_process_is_signalled() {

@@ -143,6 +143,11 @@ impl NodeStatus {
         }
     }
 
+    /// Whether its root is compared with others': not while it catches up.
+    pub(super) fn follows(&self) -> bool {
+        self.state == State::Running && (self.ready || self.sync.is_none())
+    }
+
     fn fill(&mut self, status: api::Status) {
         self.state = State::Running;
         self.validator = status.validator;
@@ -255,7 +260,7 @@ impl Poller {
 fn agreement(nodes: &[(NodeStatus, Option<Client>)]) -> Option<Agreement> {
     let following: Vec<(&NodeStatus, &Client)> = nodes
         .iter()
-        .filter(|(node, _)| node.state == State::Running && (node.ready || node.sync.is_none()))
+        .filter(|(node, _)| node.follows())
         .filter_map(|(node, client)| client.as_ref().map(|c| (node, c)))
         .collect();
     let height = following.iter().filter_map(|(node, _)| node.height).min()?;

@@ -4,7 +4,7 @@ use super::status::{NodeStatus, Poller, State, TestnetStatus};
 use crate::{
     failure::Result,
     output::Output,
-    table::{grouped, or_dash, short, table},
+    table::{grouped, or_dash, short, table, visible},
 };
 use std::time::{Duration, Instant};
 
@@ -63,7 +63,7 @@ fn render_within(status: &TestnetStatus, columns: usize) -> String {
 fn with_alarms(mut text: String, status: &TestnetStatus) -> String {
     for node in &status.nodes {
         if let Some(alarm) = &node.alarm {
-            text.push_str(&format!("ALARM  {}: {alarm}\n", node.name));
+            text.push_str(&format!("ALARM  {}: {}\n", node.name, visible(alarm)));
         }
     }
     text
@@ -77,8 +77,15 @@ fn row(node: &NodeStatus, status: &TestnetStatus) -> Vec<String> {
     };
     let state = match &node.sync {
         Some(sync) if node.state == State::Running => {
-            let percent = (sync.bytes_done * 100).checked_div(sync.bytes_total);
-            format!("syncing {}%", percent.unwrap_or(0))
+            match (sync.bytes_done * 100).checked_div(sync.bytes_total) {
+                Some(percent) => format!("syncing {percent}%"),
+                // Block by block.
+                None => format!(
+                    "syncing {}/{}",
+                    node.height.unwrap_or_default(),
+                    sync.height
+                ),
+            }
         }
         _ => format!("{}{role}", node.state.name()),
     };
@@ -89,7 +96,7 @@ fn row(node: &NodeStatus, status: &TestnetStatus) -> Vec<String> {
             let seconds = node.stands_still_seconds.unwrap_or_default();
             format!("no block for {seconds} s")
         }
-        (Some(a), None) if running && a.nodes > 1 => {
+        (Some(a), None) if node.follows() && a.nodes > 1 => {
             let word = if a.agree { "agrees" } else { "DIFFERS" };
             format!("{word} at {}", a.height)
         }
@@ -121,7 +128,7 @@ fn row_narrow(node: &NodeStatus, status: &TestnetStatus) -> Vec<String> {
     let agreement = match (&status.agreement, &node.alarm) {
         (_, Some(_)) => "ALARM",
         _ if node.stands_still_seconds.is_some() => "STILL",
-        (Some(a), None) if node.state == State::Running && a.nodes > 1 => {
+        (Some(a), None) if node.follows() && a.nodes > 1 => {
             if a.agree {
                 "yes"
             } else {
@@ -255,5 +262,32 @@ mod tests {
         }
         assert!(text.contains("2 nodes agree at height 123,456"), "{text}");
         assert_eq!(render_within(&status(), 200), render(&status()));
+    }
+
+    #[test]
+    fn a_node_that_catches_up_agrees_with_nobody_yet_and_says_how_far_it_is() {
+        let mut status = status();
+        let sync = crate::api::SyncProgress {
+            mode: "blocks".into(),
+            height: Height(1245),
+            chunks_done: 0,
+            chunks_total: 0,
+            bytes_done: 0,
+            bytes_total: 0,
+            peers: 3,
+        };
+        status.nodes[1].height = Some(Height(1103));
+        status.nodes[1].sync = Some(sync.clone());
+        for text in [render(&status), render_within(&status, 79)] {
+            let row = text.lines().nth(2).unwrap();
+            assert!(row.contains("syncing 1103/1245"), "{text}");
+            assert!(row.ends_with('-'), "{text}");
+        }
+        status.nodes[1].sync = Some(crate::api::SyncProgress {
+            bytes_done: 30,
+            bytes_total: 120,
+            ..sync
+        });
+        assert!(render(&status).contains("syncing 25%"));
     }
 }

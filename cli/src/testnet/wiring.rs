@@ -38,13 +38,20 @@ pub fn configured_ports(config: &Config) -> Option<Ports> {
     (p2p != 0 && http != 0).then_some(Ports { p2p, http })
 }
 
+/// The nodes that have a configuration: one that was wiped gets it when it is started.
+fn configured(testnet: &Testnet) -> Result<Vec<Member>> {
+    let mut members = testnet.members()?;
+    members.retain(|member| member.dir.config_file().exists());
+    Ok(members)
+}
+
 /// Every port that some node of the testnet has in its configuration.
 ///
 /// # Errors
 /// If a configuration cannot be read.
 pub fn reserved(testnet: &Testnet) -> Result<BTreeSet<u16>> {
     let mut ports = BTreeSet::new();
-    for member in testnet.members()? {
+    for member in configured(testnet)? {
         if let Some(pair) = configured_ports(&member.dir.config()?) {
             ports.extend([pair.p2p, pair.http]);
         }
@@ -70,7 +77,7 @@ pub fn set_ports(member: &Member, ports: Ports) -> Result {
 pub fn rewire(testnet: &Testnet) -> Result {
     let mut known = BTreeMap::new();
     let mut configs = Vec::new();
-    for member in testnet.members()? {
+    for member in configured(testnet)? {
         let config = member.dir.config()?;
         let key = member.dir.key()?.public_key();
         if let Some(ports) = configured_ports(&config) {
@@ -108,14 +115,24 @@ pub fn has_free_ports(member: &Member) -> Result<bool> {
     Ok(configured_ports(&member.dir.config()?).is_some_and(Ports::are_free))
 }
 
-/// Makes sure that the ports of a node that is about to start are free: others are chosen if they are not. Says which, if
-/// others were.
+/// Makes sure that the ports of a node that is about to start are free. They may be its own of a moment ago, which the
+/// kernel has yet to take from a process that was killed: so they are waited for while `is_patient`, which is asked after
+/// each look, and then others are chosen. Says which, if others were.
 ///
 /// # Errors
 /// If no ports are free or a configuration cannot be written.
-pub fn ensure_free_ports(testnet: &Testnet, member: &Member) -> Result<Option<Ports>> {
-    if has_free_ports(member)? {
-        return Ok(None);
+pub fn ensure_free_ports(
+    testnet: &Testnet,
+    member: &Member,
+    is_patient: &mut dyn FnMut() -> bool,
+) -> Result<Option<Ports>> {
+    while configured_ports(&member.dir.config()?).is_some() {
+        if has_free_ports(member)? {
+            return Ok(None);
+        }
+        if !is_patient() {
+            break;
+        }
     }
     let pair = ports::choose(1, &reserved(testnet)?)?;
     let pair = pair.first().copied();
@@ -166,6 +183,30 @@ mod tests {
         assert!(!move_to(&testnet, &members, base).unwrap(), "it is there");
         let moved = configured_ports(&dir.config().unwrap()).unwrap();
         assert_eq!((moved.p2p, moved.http), (base, base + 1));
+    }
+
+    /// What was just freed is a node's own again; what somebody else keeps is not waited for for ever.
+    #[test]
+    fn a_node_waits_a_moment_for_its_own_ports() {
+        let folder = tempfile::tempdir().unwrap();
+        let testnet = Testnet::at(folder.path());
+        let dir = testnet.node_dir("node0");
+        std::fs::create_dir(dir.path()).unwrap();
+        dir.write_config(&Config::named("node0")).unwrap();
+        let member = testnet.members().unwrap().remove(0);
+        let holder = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let http = holder.local_addr().unwrap().port();
+        let own = Ports {
+            p2p: ports::choose(1, &BTreeSet::new()).unwrap()[0].p2p,
+            http,
+        };
+        set_ports(&member, own).unwrap();
+        let mut holder = Some(holder);
+        let moved = ensure_free_ports(&testnet, &member, &mut || holder.take().is_some());
+        assert_eq!(moved.unwrap(), None);
+        let _other = std::net::TcpListener::bind(("127.0.0.1", http)).unwrap();
+        let moved = ensure_free_ports(&testnet, &member, &mut || false).unwrap();
+        assert!(moved.is_some_and(|pair| pair.http != http), "{moved:?}");
     }
 
     #[test]

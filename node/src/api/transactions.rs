@@ -11,7 +11,7 @@ use super::{
     guard,
     types::{Submission, TransactionAnswer, TransactionState},
 };
-use crate::handle::{Inclusion, Refusal, TransactionStatus};
+use crate::handle::{Inclusion, NotHere, Refusal, TransactionStatus};
 use axum::{
     Json,
     extract::{Request, State},
@@ -124,7 +124,11 @@ pub(super) async fn lookup(
         let wrong = |_| ApiError::bad_request("that is no id", "give 64 hex digits");
         name.parse().map_err(wrong)?
     } else {
-        api.ask(move |node| Ok(node.transaction_id(&name)?)).await?
+        let found = api.ask(move |node| Ok(node.transaction_id(&name))).await?;
+        match found {
+            Err(why @ NotHere::Unknown(_)) => return Err(not_known(&api, &why.to_string()).await),
+            found => found?,
+        }
     };
     let status = match wait {
         None => api.ask(move |node| Ok(node.transaction(&id))).await?,
@@ -141,9 +145,8 @@ pub(super) async fn lookup(
     };
     let mut answer = match status {
         TransactionStatus::Unknown => {
-            let help = "check the id, and ask the node it was sent to";
             let message = format!("no transaction {id} is known here");
-            return Err(ApiError::not_found(message, help));
+            return Err(not_known(&api, &message).await);
         }
         TransactionStatus::Pending => pending(id),
         TransactionStatus::Committed(committed) => finished(id, &committed),
@@ -154,6 +157,22 @@ pub(super) async fn lookup(
         answer.elapsed_ms = Some(u64::try_from(waited).unwrap_or(u64::MAX));
     }
     Ok(Json(answer))
+}
+
+/// No such transaction: or none any more, on a node whose blocks begin after a snapshot.
+async fn not_known(api: &Api, message: &str) -> ApiError {
+    let status = match api.ask(|node| Ok(node.status())).await {
+        Ok(status) => status,
+        Err(error) => return error,
+    };
+    let first = status.earliest_block.unwrap_or(status.height.next());
+    if first.0 <= 1 {
+        return ApiError::not_found(message, "check the id, and ask the node it was sent to");
+    }
+    ApiError::not_found(
+        format!("{message}: this node's blocks begin at height {first}"),
+        "another node may have it: ask one whose `earliest_block` in /v1/status is lower; and check the id",
+    )
 }
 
 fn pending(id: TxId) -> TransactionAnswer {

@@ -5,7 +5,7 @@ use ledger::keys::SecretKey;
 use rand_core::RngCore;
 use std::{
     fs,
-    io::Write,
+    io::{ErrorKind, Write},
     os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::Path,
 };
@@ -13,8 +13,19 @@ use std::{
 /// Reads a key file.
 ///
 /// # Errors
-/// [`ConfigError`], also if others than the owner can read it.
+/// [`ConfigError`], also if others than the owner can read it. Of a file that holds no key that is said first: nobody
+/// should change the permissions of a file that he named by mistake.
 pub fn read_key(path: &Path) -> Result<SecretKey, ConfigError> {
+    let malformed = || ConfigError::KeyMalformed {
+        path: path.to_owned(),
+    };
+    let text = match read_text(path) {
+        Err(ConfigError::Io { source, .. }) if source.kind() == ErrorKind::InvalidData => {
+            return Err(malformed());
+        }
+        text => text?,
+    };
+    let key = parse_key(&text).ok_or_else(malformed)?;
     let mode = fs::metadata(path)
         .map_err(|e| ConfigError::io(path, e))?
         .permissions()
@@ -24,9 +35,7 @@ pub fn read_key(path: &Path) -> Result<SecretKey, ConfigError> {
         let path = path.to_owned();
         return Err(ConfigError::KeyExposed { path, mode });
     }
-    parse_key(&read_text(path)?).ok_or_else(|| ConfigError::KeyMalformed {
-        path: path.to_owned(),
-    })
+    Ok(key)
 }
 
 /// The key whose seed a text holds as 64 hex digits.
@@ -60,7 +69,7 @@ pub(super) fn ensure_token(path: &Path) -> Result<String, ConfigError> {
     rand_core::OsRng.fill_bytes(&mut token);
     let token = hex::encode(token);
     match fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
             return Err(ConfigError::io(path, error));
         }
         _ => write_secret(path, &token)?,

@@ -105,6 +105,20 @@ fn a_key_that_others_can_read_is_refused() {
     assert!(error.contains("chmod 600"), "{error}");
 }
 
+/// Whoever named the wrong file is not told to change its permissions.
+#[test]
+fn a_file_that_holds_no_key_is_not_said_to_be_exposed() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("file");
+    for content in [&b"root:x:0:0"[..], &[0xff; 40]] {
+        fs::write(&path, content).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        let error = read_key(&path).unwrap_err();
+        let is_malformed = matches!(error, ConfigError::KeyMalformed { .. });
+        assert!(is_malformed, "{error}");
+    }
+}
+
 #[test]
 fn the_name_of_a_program_does_not_confuse_its_start_time() {
     let line = "12 (a) b (c) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 4711 20 21";

@@ -106,14 +106,14 @@ fn a_validator_whose_folder_was_wiped_votes_again() {
     net.assert_agreement(without.height, 4);
 }
 
-/// Removes all of a node but its configuration, its genesis and its key.
+/// Removes all of a node but its key.
 pub fn wipe(net: &Net, node: &str) {
     for entry in fs::read_dir(net.dir().join(node)).unwrap() {
         let entry = entry.unwrap();
         let name = entry.file_name();
         let path = entry.path();
         match name.to_str() {
-            Some("tintype.toml" | "genesis.json" | "key") => {}
+            Some("key") => {}
             _ if path.is_dir() => fs::remove_dir_all(path).unwrap(),
             _ => fs::remove_file(path).unwrap(),
         }

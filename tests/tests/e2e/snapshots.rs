@@ -121,7 +121,7 @@ fn a_node_joins_from_a_snapshot_under_load_and_becomes_a_validator() {
 #[test]
 fn a_wiped_validator_follows_by_snapshot_and_votes_again_by_itself() {
     let net = up();
-    commit_to(&net, 25);
+    let early = commit_to(&net, 25);
     snapshot_of(&net, "node0", 20);
     net.ok("testnet stop node3");
     wipe(&net, "node3");
@@ -130,6 +130,13 @@ fn a_wiped_validator_follows_by_snapshot_and_votes_again_by_itself() {
     let status = api(&net, "node3", "/v1/status");
     let earliest = number(&status, "earliest_block");
     assert!(earliest > 10, "its log begins with the chain's: {status}");
+    let asked = format!("query tx {} --node node3", early[0].id);
+    let unknown = net.fails(&asked, 3, "not_found");
+    let message = text(&unknown["error"], "message");
+    assert!(
+        message.contains(&format!("begin at height {earliest}")),
+        "{message}"
+    );
     let head = net.transfer("alice", "bob", 1).height;
     net.assert_agreement(head, 4);
     // Of four, three are needed: so node3 must vote when another is dead.

@@ -9,14 +9,17 @@ use crate::{
     },
     context::{Context, client_of},
     failure::{Failure, Result},
+    interrupt::{self, Known},
     output::Output,
     sender::Options,
+    table::visible,
     testnet::{Member, create, launch, process::alive, status::Poller, view},
 };
 use clap::{Args, ValueEnum};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 use ledger::units::{Height, Power};
 use node::config::SyncMode;
+use serde_json::Map;
 use std::time::{Duration, Instant};
 
 /// How long the newcomer may take to follow, if nothing else is said.
@@ -79,7 +82,9 @@ pub fn run(context: &Context, args: &AddArgs) -> Result {
         );
     }
     let member = create::add_node(&testnet, args.name.as_deref(), args.sync.into())?;
+    interrupt::leaves("node", left(&member.name, "was made, and may be starting"));
     launch::start_one(context.out, &testnet, &member)?;
+    interrupt::leaves("node", left(&member.name, "stays, and runs"));
     let limit = Duration::from_secs(args.timeout);
     follow(context.out, &member, &others, limit)?;
     if args.validator {
@@ -91,6 +96,18 @@ pub fn run(context: &Context, args: &AddArgs) -> Result {
         .out
         .result(&node, || view::render_for(context.out, &status));
     Ok(())
+}
+
+/// What an interruption leaves of a newcomer.
+fn left(name: &str, state: &str) -> Known {
+    let how = format!(
+        "`tintype testnet status` shows it, `tintype testnet start {name}` and `stop {name}` start and stop it"
+    );
+    Known {
+        message: format!("{name} {state}"),
+        help: how,
+        found: Map::from_iter([("name".to_owned(), name.into())]),
+    }
 }
 
 /// Waits until the newcomer follows: it says so, and is at most a block behind.
@@ -134,38 +151,59 @@ fn progress_bar(out: Output) -> ProgressBar {
     if !out.has_progress() {
         return ProgressBar::hidden();
     }
-    let bar = ProgressBar::new(0);
-    let template = "{msg} [{bar:30}] {bytes}/{total_bytes} {bytes_per_sec} {eta}";
-    if let Ok(style) = ProgressStyle::with_template(template) {
+    // Of length 1: one of length 0 is full from the start.
+    let bar = ProgressBar::new(1);
+    if let Ok(style) = ProgressStyle::with_template("{msg} [{bar:30}] {eta}") {
         bar.set_style(style);
     }
     bar
 }
 
 fn show(bar: &ProgressBar, status: &api::Status, highest: Option<Height>) {
-    match &status.sync {
-        Some(sync) => {
-            bar.set_length(sync.bytes_total);
-            bar.set_position(sync.bytes_done);
-            bar.set_message(format!(
-                "{}: {} to height {}, {}/{} chunks from {} peers",
-                status.name,
-                sync.mode,
-                sync.height,
-                sync.chunks_done,
-                sync.chunks_total,
-                sync.peers
-            ));
-        }
-        None => {
-            let goal = highest.map_or_else(|| "?".into(), |h| h.to_string());
-            bar.set_message(format!(
-                "{}: height {} of {goal}",
-                status.name, status.height
-            ));
+    let Progress { text, done, total } = Progress::of(status, highest);
+    bar.set_length(total.max(1));
+    bar.set_position(done.min(total));
+    bar.set_message(visible(&text).into_owned());
+    bar.tick();
+}
+
+/// How far a newcomer is: in bytes of a snapshot, else in blocks.
+#[derive(Debug, PartialEq, Eq)]
+struct Progress {
+    text: String,
+    done: u64,
+    total: u64,
+}
+
+impl Progress {
+    fn of(status: &api::Status, highest: Option<Height>) -> Self {
+        let (name, height) = (&status.name, status.height);
+        match &status.sync {
+            Some(sync) if sync.bytes_total > 0 => {
+                let (done, total) = (sync.bytes_done, sync.bytes_total);
+                let text = format!(
+                    "{name}: {} to height {}, {}/{} chunks ({}/{}) from {} peers",
+                    sync.mode,
+                    sync.height,
+                    sync.chunks_done,
+                    sync.chunks_total,
+                    HumanBytes(done),
+                    HumanBytes(total),
+                    sync.peers
+                );
+                Self { text, done, total }
+            }
+            sync => {
+                let goal = sync.as_ref().map(|sync| sync.height).max(highest);
+                let goal_text = goal.map_or_else(|| "?".into(), |h| h.to_string());
+                Self {
+                    text: format!("{name}: height {height} of {goal_text}"),
+                    done: height.0,
+                    total: goal.unwrap_or_default().0,
+                }
+            }
         }
     }
-    bar.tick();
 }
 
 /// Makes the newcomer a validator: approved by those of this testnet, and waited for until it votes.
@@ -184,4 +222,41 @@ fn vote(context: &Context, member: &Member, others: &[Client]) -> Result {
     let change = Change { public_key, power };
     approve_by_all(context, client, change, options)?;
     wait_until_in_force(client, change)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn status(sync: &serde_json::Value) -> api::Status {
+        let hash = "00".repeat(32);
+        let value = json!({
+            "name": "node4", "version": "0", "public_key": hash, "chain_id": hash, "chain_name": "c",
+            "validator": false, "voting": false, "ready": false, "height": 0, "block_hash": null,
+            "block_time": null, "state_root": hash, "last_block_transactions": 0,
+            "earliest_block": null, "peers": 0, "p2p": [], "mempool": 0, "snapshot": null,
+            "sync": sync, "alarm": null, "stands_still_seconds": null,
+        });
+        serde_json::from_value(value).unwrap()
+    }
+
+    #[test]
+    fn the_bar_is_empty_at_the_beginning_and_counts_what_is_fetched() {
+        let begun = Progress::of(&status(&json!(null)), Some(Height(230)));
+        assert_eq!((begun.done, begun.total), (0, 230));
+        assert_eq!(begun.text, "node4: height 0 of 230");
+        let sync = |mode: &str, bytes_total: u64| {
+            let sync = json!({
+                "mode": mode, "height": 240, "chunks_done": 1, "chunks_total": 4,
+                "bytes_done": bytes_total / 4, "bytes_total": bytes_total, "peers": 3,
+            });
+            Progress::of(&status(&sync), Some(Height(230)))
+        };
+        let blocks = sync("blocks", 0);
+        assert_eq!((blocks.done, blocks.total), (0, 240));
+        let snapshot = sync("snapshot", 4096);
+        assert_eq!((snapshot.done, snapshot.total), (1024, 4096));
+        assert!(snapshot.text.contains("1/4 chunks"), "{}", snapshot.text);
+    }
 }

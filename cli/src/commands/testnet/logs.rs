@@ -3,6 +3,7 @@
 use crate::{
     context::Context,
     failure::{Failure, Result},
+    table::visible,
     testnet::process::tail,
 };
 use clap::Args;
@@ -47,7 +48,10 @@ pub fn run(context: &Context, args: &LogsArgs) -> Result {
     if !args.follow {
         let document =
             json!({"name": member.name, "file": path.display().to_string(), "lines": last});
-        context.out.result(&document, || last.join("\n"));
+        context.out.result(&document, || {
+            let lines: Vec<_> = last.iter().map(|line| visible(line)).collect();
+            lines.join("\n")
+        });
         return Ok(());
     }
     for line in last {
@@ -70,5 +74,5 @@ pub fn run(context: &Context, args: &LogsArgs) -> Result {
 fn show(context: &Context, line: &str) {
     context
         .out
-        .result(&json!({"line": line}), || line.to_owned());
+        .result(&json!({"line": line}), || visible(line).into_owned());
 }

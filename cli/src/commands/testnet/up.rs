@@ -3,6 +3,7 @@
 use crate::{
     context::Context,
     failure::{Exit, Failure, Result},
+    table::visible,
     testnet::{
         Member, Testnet,
         create::{self, Plan},
@@ -87,26 +88,24 @@ impl Interrupts {
 /// # Errors
 /// If the folder is another's, a launcher runs there already, a port asked for is taken, or a node does not start.
 pub fn run(context: &Context, args: &UpArgs) -> Result {
-    create::make_dir(&context.dir)?;
     let testnet = Testnet::at(&context.dir);
-    let interrupts = Interrupts::listen()?;
-    let foreign = testnet.foreign_entries()?;
-    if !foreign.is_empty() && !testnet.genesis_file().exists() && testnet.members()?.is_empty() {
-        // Before a lock file is written into somebody else's folder.
-        create::ensure(&testnet, &Plan::default())?;
-    }
-    let lock = LauncherLock::take(&testnet)?;
-    end_orphans(&testnet)?;
     let plan = Plan {
         validators: args.validators.map(usize::from),
         snapshot_interval: args.snapshot_interval,
         base_port: args.base_port,
+        fresh: args.fresh,
     };
-    if args.fresh {
-        testnet.wipe()?;
+    let interrupts = Interrupts::listen()?;
+    if !testnet.genesis_file().exists() {
+        // Before a folder is made, or a lock file written into somebody else's.
+        create::check(&testnet, &plan)?;
     }
+    create::make_dir(&context.dir)?;
+    let lock = LauncherLock::take(&testnet)?;
+    end_orphans(&testnet)?;
     let made = create::ensure(&testnet, &plan)?;
     let members = testnet.members()?;
+    launch::restore(context.out, &testnet, &members)?;
     if let (Some(base), false) = (args.base_port, made)
         && wiring::move_to(&testnet, &members, base)?
     {
@@ -118,7 +117,7 @@ pub fn run(context: &Context, args: &UpArgs) -> Result {
         let genesis = testnet.genesis()?;
         context.out.note(&format!(
             "{verb} chain {} ({:.12}) in {}",
-            genesis.chain_name,
+            visible(&genesis.chain_name),
             genesis.chain_id(),
             testnet.dir().display()
         ));
@@ -216,10 +215,7 @@ fn end_orphans(testnet: &Testnet) -> Result {
             .iter()
             .any(|m| process::alive(m).is_some_and(|info| !process::has_lifeline(&info)));
         if detached {
-            let message = format!("the testnet in {} runs already", testnet.dir().display());
-            return Err(Failure::failed("already_running", message).help(
-                "`tintype testnet status --watch` shows it, `tintype testnet down` stops it",
-            ));
+            return Err(runs_already(testnet, &members, &running));
         }
         if Instant::now() > deadline {
             let orphans: Vec<Member> = running.into_iter().cloned().collect();
@@ -232,5 +228,54 @@ fn end_orphans(testnet: &Testnet) -> Result {
             }
         }
         std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+fn runs_already(testnet: &Testnet, members: &[Member], running: &[&Member]) -> Failure {
+    let dir = testnet.dir().display();
+    let is_stopped = |m: &&Member| running.iter().all(|r| r.name != m.name);
+    let stopped: Vec<&str> = members
+        .iter()
+        .filter(is_stopped)
+        .map(|m| m.name.as_str())
+        .collect();
+    let shows = "`tintype testnet status --watch` shows it, `tintype testnet down` stops it";
+    let Some(first) = stopped.first() else {
+        let message = format!("the testnet in {dir} runs already");
+        return Failure::failed("already_running", message).help(shows);
+    };
+    let running: Vec<&str> = running.iter().map(|m| m.name.as_str()).collect();
+    let message = format!(
+        "the testnet in {dir} runs already: {}; stopped: {}",
+        running.join(", "),
+        stopped.join(", ")
+    );
+    let help = format!("`tintype testnet start {first}` starts one that is stopped; {shows}");
+    Failure::failed("already_running", message).help(help)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_testnet_of_which_some_run_it_is_said_how_the_others_start() {
+        let testnet = Testnet::at(std::path::Path::new("net"));
+        let members: Vec<Member> = ["node0", "node1", "node2"]
+            .map(|name| Member {
+                name: name.into(),
+                dir: testnet.node_dir(name),
+            })
+            .into();
+        let all: Vec<&Member> = members.iter().collect();
+        let some = runs_already(&testnet, &members, &all[..2]);
+        assert_eq!(some.code, "already_running");
+        assert!(
+            some.message.ends_with("node0, node1; stopped: node2"),
+            "{some}"
+        );
+        assert!(some.help.contains("testnet start node2"), "{}", some.help);
+        let whole = runs_already(&testnet, &members, &all);
+        assert!(!whole.help.contains("testnet start"), "{}", whole.help);
     }
 }

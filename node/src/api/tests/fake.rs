@@ -48,6 +48,8 @@ pub struct Inner {
     /// What every transaction is refused with, if anything.
     pub refuse: Option<Refusal>,
     pub sync: Option<SyncProgress>,
+    /// Where its blocks begin.
+    pub earliest: Height,
     pub dropped: BTreeMap<TxId, Refusal>,
 }
 
@@ -79,6 +81,7 @@ impl Fake {
             snapshots: vec![],
             refuse: None,
             sync: None,
+            earliest: Height(1),
             dropped: BTreeMap::new(),
         };
         Self {
@@ -271,7 +274,7 @@ impl Backend for Fake {
             validator: true,
             voting: true,
             height: inner.head().height(),
-            earliest_block: Some(Height(1)),
+            earliest_block: Some(inner.earliest),
             head: head.map(|committed| CertifiedHeader {
                 header: committed.block.header.clone(),
                 certificate: committed.certificate.clone(),

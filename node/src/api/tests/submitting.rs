@@ -275,3 +275,19 @@ fn every_outcome_but_applied_has_a_code_of_its_own() {
     }
     assert_eq!((count, codes::outcome(Code::Applied)), (12, None));
 }
+
+#[tokio::test]
+async fn a_node_that_joined_by_a_snapshot_says_where_its_blocks_begin() {
+    let api = asked();
+    for (earliest, says_so) in [(1, false), (230, true)] {
+        api.node.inner().earliest = Height(earliest);
+        for name in ["0123456789".to_owned(), "ab".repeat(32)] {
+            let (status, body) = api.get(&format!("/v1/transactions/{name}")).await;
+            assert_eq!(status, StatusCode::NOT_FOUND);
+            assert_eq!(error_code(&name, &body), "not_found");
+            let text = String::from_utf8_lossy(&body);
+            let said = text.contains("begin at height 230") && text.contains("another node");
+            assert_eq!(said, says_so, "{text}");
+        }
+    }
+}
