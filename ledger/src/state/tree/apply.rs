@@ -69,6 +69,9 @@ fn sorted<'a>(batch: &[Change<'a>]) -> Vec<Change<'a>> {
     batch
 }
 
+/// So many changes to neighbouring places have what they touch brought near together ([`warm`]).
+const WARM_CHANGES_MAX: usize = 64;
+
 /// What became of a subtree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outcome {
@@ -160,11 +163,41 @@ fn update_both(
     right: &mut Subtree,
     rights: &[Change<'_>],
 ) -> (Outcome, Outcome) {
-    if lefts.len() + rights.len() >= PARALLEL_CHANGES_MIN {
+    let changes = lefts.len() + rights.len();
+    let update = |subtree: &mut Subtree, batch: &[Change<'_>]| {
+        if changes > WARM_CHANGES_MAX && batch.len() <= WARM_CHANGES_MAX {
+            warm(subtree, batch);
+        }
+        update(subtree, batch)
+    };
+    if changes >= PARALLEL_CHANGES_MIN {
         rayon::join(|| update(left, lefts), || update(right, rights))
     } else {
         (update(left, lefts), update(right, rights))
     }
+}
+
+/// Reads what a few changes will touch, all of them one level further at a time: so the processor waits for many of the
+/// memory's answers at once, where updating one change after another would wait for each.
+fn warm(subtree: &Subtree, batch: &[Change<'_>]) {
+    let mut nodes = [&subtree.node; WARM_CHANGES_MAX];
+    let mut pending = true;
+    while pending {
+        pending = false;
+        for (node, change) in nodes.iter_mut().zip(batch) {
+            if let Node::Inner(inner) = node {
+                *node = &inner.child(bit(&change.place.0, inner.bit)).node;
+                pending = true;
+            }
+        }
+    }
+    let mut sum = 0;
+    for (node, _) in nodes.iter().zip(batch) {
+        if let Node::Page(page) = node {
+            sum ^= page.touch();
+        }
+    }
+    std::hint::black_box(sum);
 }
 
 /// Updates a page: where it stands if every change keeps its layout, else by packing it anew.
