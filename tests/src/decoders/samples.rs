@@ -61,8 +61,8 @@ fn voters() -> Vec<SecretKey> {
 }
 
 fn genesis() -> Genesis {
-    let validator = |key: &SecretKey| GenesisValidator {
-        name: "node".to_owned(),
+    let validator = |(n, key): (usize, &SecretKey)| GenesisValidator {
+        name: format!("node{n}"),
         public_key: key.public_key(),
         power: Power(1),
     };
@@ -71,7 +71,7 @@ fn genesis() -> Genesis {
         chain_name: "sample".to_owned(),
         time: TimestampMs(1),
         parameters: Parameters::default(),
-        validators: voters().iter().map(validator).collect(),
+        validators: voters().iter().enumerate().map(validator).collect(),
         accounts: vec![GenesisAccount {
             name: "alice".to_owned(),
             address: key(20).address(),
