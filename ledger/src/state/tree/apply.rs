@@ -70,7 +70,7 @@ fn sorted<'a>(batch: &[Change<'a>]) -> Vec<Change<'a>> {
 }
 
 /// So many changes to neighbouring places have what they touch brought near together ([`warm`]).
-const WARM_CHANGES_MAX: usize = 64;
+const WARM_CHANGES_MAX: usize = 256;
 
 /// What became of a subtree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
