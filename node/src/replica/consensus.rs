@@ -24,6 +24,7 @@ use super::{
     evidence::{Conflicts, conflicts},
     journal::{Journal, JournalError},
     message::{SignedProposal, SignedVote, VoteSet, WalRecord, from_core_proposal, from_core_vote},
+    verified::Verified,
 };
 use arc_malachitebft_core_consensus::{
     self as library, ConsensusMsg, Effect, Input, LivenessMsg, Params, Resumable, Resume,
@@ -37,20 +38,18 @@ use core::{
 use guard::SignGuard;
 use ledger::{
     codec,
-    hash::{BlockHash, ChainId, Hash},
+    hash::{BlockHash, ChainId},
     keys::{PublicKey, SecretKey, Signature},
     units::{Height as LedgerHeight, Round as LedgerRound},
     validators::ValidatorSet as LedgerSet,
 };
 use records::{input_of, record_of};
-use std::{collections::HashSet, time::Duration};
+use std::time::Duration;
 
 /// Heights ahead for which the library keeps inputs: only the next, whose validators are known.
 const QUEUED_HEIGHTS_MAX: usize = 2;
 /// Inputs it keeps for a height ahead. Each had its signature checked, so that nobody crowds others out.
 const QUEUED_INPUTS_MAX: usize = 1024;
-/// Verified signatures that are remembered; then all are forgotten.
-const VERIFIED_MAX: usize = 1 << 14;
 
 /// Names a timer that was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -116,12 +115,11 @@ pub struct Consensus {
 /// Our side of the library's effects.
 struct Host {
     guard: SignGuard,
-    chain: ChainId,
     timers: Vec<(Timeout, TimerId)>,
     next_timer: u64,
     /// While the write-ahead log is fed again, nothing is appended to it.
     replaying: bool,
-    verified: HashSet<(Hash, PublicKey, Signature)>,
+    verified: Verified,
     propose_timeout: Duration,
     vote_timeout: Duration,
     requests: Vec<Request>,
@@ -171,11 +169,10 @@ impl Consensus {
         );
         let host = Host {
             guard: SignGuard::new(key, chain),
-            chain,
             timers: Vec::new(),
             next_timer: 0,
             replaying: false,
-            verified: HashSet::new(),
+            verified: Verified::new(chain),
             propose_timeout: timeouts.propose,
             vote_timeout: timeouts.vote,
             requests: Vec::new(),
@@ -259,7 +256,7 @@ impl Consensus {
 
     /// Whether a signature over a vote or proposal holds. Remembered if it does.
     pub fn verify(&mut self, content: Content, key: &PublicKey, signature: &Signature) -> bool {
-        self.host.verify(content, key, signature)
+        self.host.verified.holds(content, key, signature)
     }
 
     /// A timer that was asked for has run out.
@@ -333,13 +330,15 @@ impl Host {
             E::SignVote(vote, r) => {
                 self.sync(journal)?;
                 let signed = self.guard.vote(vote);
-                self.trust_own(Content::Vote(signed.message), signed.signature);
+                let (content, key) = (Content::Vote(signed.message), self.guard.public_key());
+                self.verified.trust_own(content, key, signed.signature);
                 r.resume_with(signed)
             }
             E::SignProposal(proposal, r) => {
                 self.sync(journal)?;
                 let signed = self.guard.proposal(proposal);
-                self.trust_own(Content::Proposal(signed.message), signed.signature);
+                let (content, key) = (Content::Proposal(signed.message), self.guard.public_key());
+                self.verified.trust_own(content, key, signed.signature);
                 r.resume_with(signed)
             }
             E::PublishConsensusMsg(message, r) => {
@@ -399,7 +398,7 @@ impl Host {
                     ConsensusMsg::Vote(vote) => Content::Vote(vote),
                     ConsensusMsg::Proposal(proposal) => Content::Proposal(proposal),
                 };
-                r.resume_with(self.verify(content, &key, &message.signature))
+                r.resume_with(self.verified.holds(content, &key, &message.signature))
             }
             E::VerifyCommitCertificate(c, set, thresholds, r) => {
                 r.resume_with(self.check_commit(&c, &set, thresholds.quorum))

@@ -36,6 +36,7 @@ mod receive;
 pub mod signer;
 #[cfg(test)]
 mod tests;
+pub mod verified;
 mod voting;
 
 pub use consensus::{ConsensusError, Timeouts, TimerId};

