@@ -65,4 +65,4 @@ pub use metrics::Metrics;
 pub use peer::{Peer, PeerInfo};
 
 /// The version of everything said here. Peers of another version are peers of another chain.
-pub const PROTOCOL_VERSION: u32 = 1;
+pub const PROTOCOL_VERSION: u32 = 2;

@@ -79,6 +79,8 @@ pub enum Request {
     Chunk {
         /// The chunk's id: the hash of its subtree.
         id: Hash,
+        /// An older chunk that who asks has: a patch on it will do as well.
+        base: Option<Hash>,
     },
     /// The state root after a height.
     Root {
@@ -111,7 +113,7 @@ pub enum Response {
     Envelope(Option<Payload>),
     /// The manifest, if the peer has it.
     Manifest(Option<Payload>),
-    /// The chunk, if the peer has it.
+    /// The chunk, whole or as a patch on what was named, if the peer has it.
     Chunk(Option<Payload>),
     /// The root, if the peer has it.
     Root(Option<StateRoot>),

@@ -74,7 +74,20 @@ fn every_number_and_field_stays() {
             format!("{id}{:016x}{:016x}", 1, 2),
         ),
         (Request::Manifest { id: hash }, id.clone()),
-        (Request::Chunk { id: hash }, id.clone()),
+        (
+            Request::Chunk {
+                id: hash,
+                base: None,
+            },
+            format!("{id}00"),
+        ),
+        (
+            Request::Chunk {
+                id: hash,
+                base: Some(hash),
+            },
+            format!("{id}01{id}"),
+        ),
         (Request::Root { height: at }, height.clone()),
         (children, format!("{height}{:016x}6b", 1)),
     ];

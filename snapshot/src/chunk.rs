@@ -1,14 +1,15 @@
 //! A chunk: one subtree of the state, as bytes.
 //!
-//! # The format
+//! # The forms
+//! A chunk comes *whole*, or as a *[`patch`]* on an older one; its id is the hash of the subtree that results, either way, so
+//! both are verified alike. The form is in the first byte.
 //! ```text
 //! form u8 = 1 (whole) ‖ bytes u64 ‖ zstd frame of: per entry, in the order of places
 //!                                    key length u32 ‖ value length u32 ‖ key ‖ value
 //! ```
 //! Numbers are big-endian. `bytes` is the length uncompressed, and equals the subtree's bytes as the tree counts them. Places are
-//! not stored: they follow from the keys. The form says from the first byte whether a chunk stands alone; another form (a
-//! patch on an older chunk) can be added without touching this one. The same subtree gives the same bytes with the same zstd
-//! library; other compressions of the same entries are as good, as the id is the hash of the *subtree*.
+//! not stored: they follow from the keys. The same subtree gives the same bytes with the same zstd library; other compressions
+//! of the same entries are as good.
 //!
 //! # Trust
 //! The bytes come from a peer or a disk. Before anything is allocated the length promised is held against the manifest's, which
@@ -16,15 +17,19 @@
 //!
 //! # Cost
 //! Verifying takes a hash for the place, two for the leaf and one for an inner node per entry, besides decompression: for
-//! 256 KiB a few milliseconds. It is to run where that delays nothing.
+//! 256 KiB a few milliseconds. It is to run where that delays nothing. A patch on a subtree in memory costs that for what
+//! changed alone.
+
+pub mod patch;
+mod plain;
 
 use crate::manifest::ChunkRef;
 use ledger::{
     codec,
-    hash::{Hash, StateRoot},
+    hash::Hash,
     state::{
         entries::{KEY_BYTES_MAX, Key},
-        tree::{BuildError, EntryRef, Part, Place, Subtree, Totals, Tree},
+        tree::{BuildError, Part, Place, PrefixError, Subtree, Totals, Tree},
     },
 };
 use serde::{Deserialize, Serialize};
@@ -38,8 +43,8 @@ pub const ENCODED_BYTES_MAX: usize = (4 << 20) + (4 << 13) + 1024;
 
 /// The form byte of a chunk that stands alone.
 const WHOLE: u8 = 1;
-const HEAD_BYTES: usize = 1 + 8;
-const ZSTD_LEVEL: i32 = 3;
+/// The form byte of one that is a patch on another.
+const PATCH: u8 = 2;
 
 /// What names a chunk: the hash of its subtree.
 #[derive(
@@ -58,10 +63,12 @@ impl fmt::Display for ChunkId {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ChunkError {
     /// A form that this program does not know.
-    #[error("the chunk is of form {0}, this program reads {WHOLE}")]
+    #[error(
+        "the chunk is of form {0}, this program reads {WHOLE}, and {PATCH} where a patch was asked for"
+    )]
     Form(u8),
     /// Too short for its head.
-    #[error("the chunk has {0} bytes, its head alone has {HEAD_BYTES}")]
+    #[error("the chunk has {0} bytes, its head alone has more")]
     NoHead(usize),
     /// More bytes than any encoding of the chunk may take.
     #[error("the chunk takes {found} bytes compressed, at most {max} are possible")]
@@ -91,6 +98,20 @@ pub enum ChunkError {
     /// No entries.
     #[error("the chunk is empty")]
     Empty,
+    /// A patch on another chunk than the one at hand.
+    #[error("the patch is on chunk {found:.8}, at hand is {expected:.8}")]
+    OtherBase {
+        /// The chunk it is on.
+        found: Hash,
+        /// The chunk at hand.
+        expected: Hash,
+    },
+    /// A patch that says something twice, out of order, or outside its own bounds.
+    #[error("the patch contradicts itself at {0}")]
+    Contradiction(Place),
+    /// A patch whose bounds are none.
+    #[error("the patch is unreadable: {0}")]
+    Prefix(#[from] PrefixError),
     /// The entries are another subtree.
     #[error("the chunk's entries hash to {found:.8}, wanted was {expected:.8}")]
     OtherHash {
@@ -117,6 +138,23 @@ pub enum ChunkError {
 pub struct VerifiedChunk(Subtree);
 
 impl VerifiedChunk {
+    /// A subtree that was hashed just now, held against what a manifest lists.
+    fn of(subtree: &Subtree, chunk: &ChunkRef) -> Result<Self, ChunkError> {
+        if subtree.hash() != chunk.hash {
+            return Err(ChunkError::OtherHash {
+                found: subtree.hash(),
+                expected: chunk.hash,
+            });
+        }
+        if subtree.part() != chunk.part() {
+            return Err(ChunkError::NotAsListed {
+                found: Box::new(subtree.part()),
+                listed: Box::new(chunk.part()),
+            });
+        }
+        Ok(Self(subtree.clone()))
+    }
+
     /// The subtree.
     pub const fn subtree(&self) -> &Subtree {
         &self.0
@@ -139,7 +177,7 @@ pub fn place_of(key: &[u8]) -> Option<Place> {
     Some(key.place())
 }
 
-/// Encodes a subtree.
+/// Encodes a subtree, whole.
 ///
 /// # Errors
 /// [`ChunkError::Promise`] for one above [`BYTES_MAX`], which no cut gives; [`ChunkError::Compression`] if zstd fails.
@@ -153,24 +191,13 @@ pub fn encode(subtree: &Subtree) -> Result<Vec<u8>, ChunkError> {
     }
     let mut plain = Vec::with_capacity(usize::try_from(bytes).unwrap_or(0));
     for entry in subtree.iter() {
-        for part in [entry.key, entry.value] {
-            // Bounded by BYTES_MAX, far below 2^32.
-            let len = u32::try_from(part.len()).unwrap_or(u32::MAX);
-            plain.extend_from_slice(&len.to_be_bytes());
-        }
-        plain.extend_from_slice(entry.key);
-        plain.extend_from_slice(entry.value);
+        plain::push_entry(&mut plain, entry.key, entry.value);
     }
     debug_assert_eq!(plain.len() as u64, bytes, "the tree counts what is stored");
-    let frame = zstd::bulk::compress(&plain, ZSTD_LEVEL).map_err(|e| compression(&e))?;
-    let mut encoded = Vec::with_capacity(HEAD_BYTES + frame.len());
-    encoded.push(WHOLE);
-    encoded.extend_from_slice(&bytes.to_be_bytes());
-    encoded.extend_from_slice(&frame);
-    Ok(encoded)
+    plain::pack(vec![WHOLE], &plain)
 }
 
-/// Verifies the bytes of a chunk whose totals are proven.
+/// Verifies the bytes of a whole chunk whose totals are proven.
 ///
 /// # Errors
 /// [`ChunkError`] names the first fault.
@@ -184,86 +211,30 @@ pub(crate) fn verify_within(
     chunk: &ChunkRef,
     bytes_max: u64,
 ) -> Result<VerifiedChunk, ChunkError> {
-    let plain = decompress(bytes, bytes_max.min(BYTES_MAX))?;
-    let entries = parse(&plain)?;
-    let tree = Tree::build(entries)?;
-    let found = tree.root();
-    if found != StateRoot::from(chunk.hash) {
-        return Err(ChunkError::OtherHash {
-            found: found.into(),
-            expected: chunk.hash,
-        });
-    }
-    let subtree = tree.top().ok_or(ChunkError::Empty)?;
-    if subtree.part() != chunk.part() {
-        return Err(ChunkError::NotAsListed {
-            found: Box::new(subtree.part()),
-            listed: Box::new(chunk.part()),
-        });
-    }
-    Ok(VerifiedChunk(subtree.clone()))
+    let plain = unpack_whole(bytes, bytes_max)?;
+    let tree = Tree::build(plain::entries(&plain)?)?;
+    VerifiedChunk::of(tree.top().ok_or(ChunkError::Empty)?, chunk)
 }
 
-/// The bytes of the entries, of which there are at most `bytes_max`: allocated only once that is known.
-fn decompress(bytes: &[u8], bytes_max: u64) -> Result<Vec<u8>, ChunkError> {
+/// The bytes of a whole chunk's entries, at most `bytes_max`.
+fn unpack_whole(bytes: &[u8], bytes_max: u64) -> Result<Vec<u8>, ChunkError> {
+    let (form, packed) = form_of(bytes)?;
+    if form != WHOLE {
+        return Err(ChunkError::Form(form));
+    }
+    plain::unpack(packed, bytes_max.min(BYTES_MAX))
+}
+
+/// The form that a chunk comes in, and what follows.
+fn form_of(bytes: &[u8]) -> Result<(u8, &[u8]), ChunkError> {
     if bytes.len() > ENCODED_BYTES_MAX {
         return Err(ChunkError::TooLong {
             found: bytes.len(),
             max: ENCODED_BYTES_MAX,
         });
     }
-    let (head, frame) = bytes
-        .split_first_chunk::<HEAD_BYTES>()
-        .ok_or(ChunkError::NoHead(bytes.len()))?;
-    let [form, promise @ ..] = *head;
-    if form != WHOLE {
-        return Err(ChunkError::Form(form));
-    }
-    let promise = u64::from_be_bytes(promise);
-    let too_much = ChunkError::Promise {
-        found: promise,
-        max: bytes_max,
-    };
-    if promise > bytes_max {
-        return Err(too_much);
-    }
-    let capacity = usize::try_from(promise).map_err(|_| too_much)?;
-    let plain = zstd::bulk::decompress(frame, capacity).map_err(|e| compression(&e))?;
-    if plain.len() != capacity {
-        return Err(ChunkError::Compression(format!(
-            "{} bytes, {promise} were promised",
-            plain.len()
-        )));
-    }
-    Ok(plain)
-}
-
-fn parse(mut plain: &[u8]) -> Result<Vec<EntryRef<'_>>, ChunkError> {
-    let mut entries = Vec::new();
-    while !plain.is_empty() {
-        let bad = ChunkError::Entry(entries.len() as u64);
-        let Some((entry, rest)) = parse_entry(plain) else {
-            return Err(bad);
-        };
-        entries.push(entry);
-        plain = rest;
-    }
-    Ok(entries)
-}
-
-fn parse_entry(plain: &[u8]) -> Option<(EntryRef<'_>, &[u8])> {
-    let (key_len, plain) = plain.split_first_chunk::<4>()?;
-    let (value_len, plain) = plain.split_first_chunk::<4>()?;
-    let key_len = usize::try_from(u32::from_be_bytes(*key_len)).ok()?;
-    let value_len = usize::try_from(u32::from_be_bytes(*value_len)).ok()?;
-    let (key, plain) = plain.split_at_checked(key_len)?;
-    let (value, plain) = plain.split_at_checked(value_len)?;
-    let place = place_of(key)?;
-    Some((EntryRef { place, key, value }, plain))
-}
-
-fn compression(error: &std::io::Error) -> ChunkError {
-    ChunkError::Compression(error.to_string())
+    let (form, packed) = bytes.split_first().ok_or(ChunkError::NoHead(0))?;
+    Ok((*form, packed))
 }
 
 #[cfg(test)]

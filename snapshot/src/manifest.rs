@@ -35,7 +35,7 @@ use ledger::{
     validators::ValidatorSet,
 };
 use serde::{Deserialize, Serialize};
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 /// Chunks a snapshot may have: with the usual 256 KiB, some 16 GB of state.
 pub const CHUNKS_MAX: usize = 100_000;
@@ -311,6 +311,23 @@ impl UntrustedManifest {
     }
 }
 
+/// A snapshot with its state in memory: what another one is compared with.
+#[derive(Clone, Debug)]
+pub struct Picture {
+    /// What it consists of.
+    pub manifest: Arc<Manifest>,
+    /// The state.
+    pub tree: Tree,
+}
+
+impl Picture {
+    /// The chunk on which what lies below `prefix` now can be a patch, and what it holds.
+    pub fn base_of(&self, prefix: &Prefix) -> Option<(ChunkId, Subtree)> {
+        let base = self.manifest.chunk_of_all_below(prefix)?;
+        Some((base.id(), self.tree.subtree(&base.prefix)?))
+    }
+}
+
 /// A verified manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Manifest {
@@ -360,6 +377,11 @@ impl Manifest {
         content.header = certified.header;
         content.certificate = certified.certificate;
         (content.id(), content.encode())
+    }
+
+    /// What it is before it is verified.
+    pub(crate) fn as_untrusted(&self) -> UntrustedManifest {
+        UntrustedManifest(self.content.clone())
     }
 
     /// The canonical encoding.
@@ -413,8 +435,8 @@ impl Manifest {
     }
 
     /// The chunks, in the order of the tree. No two have one id.
-    pub fn chunks(&self) -> &[ChunkRef] {
-        &self.content.chunks
+    pub const fn chunks(&self) -> &[ChunkRef] {
+        self.content.chunks.as_slice()
     }
 
     /// The ids of the chunks, in the order of the tree.
@@ -425,6 +447,24 @@ impl Manifest {
     /// The chunk of an id, if it is one of this snapshot's. Looks at each.
     pub fn chunk(&self, id: &ChunkId) -> Option<&ChunkRef> {
         self.content.chunks.iter().find(|c| c.id() == *id)
+    }
+
+    /// The chunk that holds all there is below a prefix, if one does.
+    fn chunk_of_all_below(&self, prefix: &Prefix) -> Option<&ChunkRef> {
+        let chunks = self.chunks();
+        // In the order of places, so that what begins within the prefix is together, and only the one before can cover it.
+        let first = chunks.partition_point(|c| c.prefix.bits() < prefix.bits());
+        let rest = chunks.get(first..).unwrap_or_default();
+        let mut within = rest.iter().take_while(|c| prefix.covers(&c.prefix));
+        let covering = |c: &&ChunkRef| c.prefix.covers(prefix);
+        match (within.next(), within.next()) {
+            (Some(only), None) => Some(only),
+            (Some(_), Some(_)) => None,
+            (None, _) => {
+                let before = first.checked_sub(1).and_then(|at| chunks.get(at));
+                before.filter(covering).or(rest.first().filter(covering))
+            }
+        }
     }
 
     /// Entries and bytes of the whole state.
@@ -441,12 +481,39 @@ impl Manifest {
         chunk: &ChunkRef,
         bytes: &[u8],
     ) -> Result<VerifiedChunk, ChunkError> {
-        // The totals of a single part are not under any hash: a lie there must not convict an honest chunk.
-        let bytes_max = match self.chunks() {
+        chunk::verify_within(bytes, chunk, self.bytes_max(chunk))
+    }
+
+    /// Verifies a patch on a subtree at hand, as one of this manifest's chunks.
+    ///
+    /// # Errors
+    /// As [`Self::verify_chunk`]; [`ChunkError::OtherBase`] too convicts the bytes, if `base` is what was asked for.
+    pub fn verify_patch(
+        &self,
+        chunk: &ChunkRef,
+        base: &Subtree,
+        bytes: &[u8],
+    ) -> Result<VerifiedChunk, ChunkError> {
+        chunk::patch::verify_on(base, bytes, chunk, self.bytes_max(chunk))
+    }
+
+    /// Verifies a chunk from what is kept of it.
+    pub(crate) fn verify_chain(
+        &self,
+        chunk: &ChunkRef,
+        whole: &[u8],
+        newest_first: &[Vec<u8>],
+    ) -> Result<VerifiedChunk, ChunkError> {
+        chunk::patch::verify_chain(whole, newest_first, chunk, self.bytes_max(chunk))
+    }
+
+    /// Bytes that a chunk may have. The totals of a single part are not under any hash: a lie there must not convict an
+    /// honest chunk.
+    const fn bytes_max(&self, chunk: &ChunkRef) -> u64 {
+        match self.chunks() {
             [_] => chunk::BYTES_MAX,
             _ => chunk.bytes,
-        };
-        chunk::verify_within(bytes, chunk, bytes_max)
+        }
     }
 }
 

@@ -208,7 +208,8 @@ pub fn sync_all(file: &File, path: &Path) -> Result<()> {
     Ok(())
 }
 
-pub(super) fn set_len(file: &File, path: &Path, len: u64) -> Result<()> {
+/// Cuts a file, or lengthens it with zeros.
+pub fn set_len(file: &File, path: &Path, len: u64) -> Result<()> {
     fault::changes(file, len, u64::MAX - len);
     before(Op::Truncate, path)
         .and_then(|()| file.set_len(len))

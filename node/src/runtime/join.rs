@@ -11,9 +11,9 @@ mod writer;
 use super::{NodeError, shared::Shared};
 use crate::{config::SyncMode, event::Event, handle::SyncProgress};
 use ::snapshot::{
-    chunk::ChunkId,
-    manifest::{Manifest, ManifestId},
-    store::{Store, write_snapshot},
+    chunk::{ChunkError, ChunkId, VerifiedChunk},
+    manifest::{ChunkRef, Manifest, ManifestId, Picture},
+    store::{Store, StoreError, write_snapshot},
     sync::{Config, Input, Joiner, Lie, Offer, Output, Progress, Wanted},
 };
 use ledger::{
@@ -32,7 +32,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::sync::watch;
-use writer::Writer;
+use writer::{Put, Writer};
 
 /// How long offers are collected after the first: peers are asked as they connect, and answer in milliseconds.
 const OFFER_WINDOW_MS: u64 = 500;
@@ -118,6 +118,7 @@ impl Driver {
         if let Some(target) = &resume {
             tracing::info!(height = %target.height(), "going on with the snapshot that was being fetched");
         }
+        let before = shared.snapshots.last();
         let config = Config {
             offer_window_ms: OFFER_WINDOW_MS,
             // Of the first blocks. Should it have been changed, that several peers have a snapshot speaks for it.
@@ -126,7 +127,7 @@ impl Driver {
         };
         let (say, inputs) = channel();
         Ok(Self {
-            joiner: Joiner::new(config, 0, store.chunk_ids(), resume),
+            joiner: Joiner::new(config, 0, store.chunk_ids(), resume, before),
             begun: Instant::now(),
             inputs,
             say,
@@ -204,15 +205,22 @@ impl Driver {
     fn carry_out(&self, output: Output<Peer>) -> Result<(), NodeError> {
         let store = self.shared.snapshots.store();
         match output {
-            Output::Ask { peer, wanted } => self.ask(peer, wanted),
-            Output::Read { id } => {
-                let bytes = store.get_chunk_bytes(&id).ok();
+            Output::Ask { peer, wanted, base } => self.ask(peer, wanted, base),
+            Output::Read { chunk } => {
+                let (id, chunk) = (chunk.id(), self.read(&chunk));
                 self.shared.snapshots.report_damage();
-                let _ = self.say.send(Input::Stored { id, bytes });
+                let _ = self.say.send(Input::Stored { id, chunk });
             }
-            Output::Store { id, bytes } => {
-                // A thread that has ended is noticed before the next input.
-                let _ = self.writer.chunks.send((id, bytes));
+            Output::Store { chunk, bytes } => {
+                if let Some(target) = self.joiner.target() {
+                    let target = target.id();
+                    // A thread that has ended is noticed before the next input.
+                    let _ = self.writer.chunks.send(Put {
+                        target,
+                        chunk,
+                        bytes,
+                    });
+                }
             }
             Output::Target(manifest) => {
                 tracing::info!(
@@ -234,12 +242,25 @@ impl Driver {
         self.shared.network.penalize(peer, p2p::Fault::WrongContent);
     }
 
-    fn ask(&self, peer: Peer, wanted: Wanted) {
+    /// Reads a chunk of the target from the store.
+    fn read(&self, chunk: &ChunkRef) -> Option<Result<VerifiedChunk, ChunkError>> {
+        let store = self.shared.snapshots.store();
+        match store.load_chunk(self.joiner.target()?, chunk) {
+            Ok(chunk) => Some(Ok(chunk)),
+            Err(StoreError::Chunk(error)) => Some(Err(error)),
+            Err(_) => None,
+        }
+    }
+
+    fn ask(&self, peer: Peer, wanted: Wanted, base: Option<ChunkId>) {
         let (say, network) = (self.say.clone(), self.shared.network.clone());
         self.tokio.spawn(async move {
             let request = match wanted {
                 Wanted::Manifest(ManifestId(id)) => Request::Manifest { id },
-                Wanted::Chunk(ChunkId(id)) => Request::Chunk { id },
+                Wanted::Chunk(ChunkId(id)) => Request::Chunk {
+                    id,
+                    base: base.map(|base| base.0),
+                },
             };
             let input = match network.request(peer, request).await {
                 Ok(Response::Manifest(Some(payload)) | Response::Chunk(Some(payload))) => {
@@ -258,7 +279,7 @@ impl Driver {
     }
 
     /// Makes what was fetched this node's own.
-    fn done(self, tree: &Tree, manifest: &Manifest) -> Result<Joined, NodeError> {
+    fn done(self, tree: &Tree, manifest: &Arc<Manifest>) -> Result<Joined, NodeError> {
         let Self { shared, writer, .. } = self;
         let fetched_bytes = writer.finish()?;
         let snapshots = &shared.snapshots;
@@ -269,6 +290,10 @@ impl Driver {
         if manifest.chunk_bytes_max() == chunk_bytes_max {
             store.put_manifest(manifest)?;
             snapshots.note_written(manifest, fetched_bytes);
+            snapshots.set_last(Picture {
+                manifest: Arc::clone(manifest),
+                tree: tree.clone(),
+            });
         } else {
             // The same state under another cut than the chain's: true, and of no use to others.
             let validators = manifest.validators().clone();
@@ -278,6 +303,7 @@ impl Driver {
                 manifest.certified(),
                 validators,
                 chunk_bytes_max,
+                None,
             )?;
         }
         tracing::info!(height = %manifest.height(), root = %manifest.root(), fetched_bytes, "the snapshot is here, verified");

@@ -187,6 +187,7 @@ pub async fn serve(
         key,
         start,
         snapshots,
+        picture,
         index,
         journal,
         blocks,
@@ -206,6 +207,7 @@ pub async fn serve(
         snapshots,
         dir.snapshots().join("written.json"),
         usize::try_from(config.snapshots.keep).unwrap_or(usize::MAX),
+        picture,
         news.clone(),
     )
     .map_err(machine("cannot start the thread of snapshots"))?;

@@ -164,9 +164,9 @@ async fn answer(shared: &Arc<Shared>, peer: Peer, request: Request, reply: Reply
             let manifest = tokio::task::spawn_blocking(read).await.unwrap_or_default();
             reply.send(Response::Manifest(manifest.map(Into::into)));
         }
-        Request::Chunk { id } => {
+        Request::Chunk { id, base } => {
             let snapshots = Arc::clone(&shared.snapshots);
-            let read = move || snapshots.chunk_for_peer(peer, ChunkId(id));
+            let read = move || snapshots.chunk_for_peer(peer, ChunkId(id), base.map(ChunkId));
             let chunk = tokio::task::spawn_blocking(read).await.unwrap_or_default();
             reply.send(Response::Chunk(chunk.map(Into::into)));
         }

@@ -16,7 +16,10 @@ use crate::{
     config::{Config, NodeDir},
     replica::Start,
 };
-use ::snapshot::{manifest::Manifest, store::Store};
+use ::snapshot::{
+    manifest::{Manifest, Picture},
+    store::Store,
+};
 use ledger::{
     block::{Block, CertifiedHeader, CommittedBlock, UnverifiedBlock},
     certificate::Certificate,
@@ -43,6 +46,8 @@ pub struct Recovered {
     /// Where the replica starts from.
     pub start: Start,
     pub(super) snapshots: Store,
+    /// The snapshot that it was put together from.
+    pub(super) picture: Option<Picture>,
     pub(super) index: TransactionIndex,
     pub(super) journal: DiskJournal,
     pub(super) blocks: LogReader,
@@ -82,7 +87,11 @@ pub fn recover(dir: NodeDir) -> Result<Recovered, NodeError> {
     for what in snapshots.take_damage() {
         tracing::error!(what, "a snapshot on disk is damaged and not used");
     }
-    let Rebuilt { state, head } = rebuilt;
+    let Rebuilt {
+        state,
+        head,
+        picture,
+    } = rebuilt;
     let Promises {
         wal,
         voting,
@@ -103,6 +112,7 @@ pub fn recover(dir: NodeDir) -> Result<Recovered, NodeError> {
         key,
         start,
         snapshots,
+        picture,
         index,
         journal,
         blocks,
@@ -137,6 +147,7 @@ fn set_damage_aside(dir: &Path, error: &StoreError) -> Result<(), StoreError> {
 }
 
 struct Rebuilt {
+    picture: Option<Picture>,
     state: State,
     head: Option<CertifiedHeader>,
 }
@@ -160,13 +171,14 @@ fn check_chain(log: &Log, expected: ChainId) -> Result<(), NodeError> {
 /// The state after the last block of the log.
 fn rebuild(log: &mut Log, snapshots: &Store, genesis: &Genesis) -> Result<Rebuilt, NodeError> {
     check_chain(log, genesis.chain_id())?;
-    let (mut state, mut head) = match newest_snapshot(log, snapshots, genesis)? {
-        Some((state, certified)) => (state, Some(certified)),
-        None => (
-            State::genesis(genesis).map_err(|e| NodeError::Genesis(e.to_string()))?,
-            None,
-        ),
+    let (mut state, picture) = match newest_snapshot(log, snapshots, genesis)? {
+        Some((state, picture)) => (state, Some(picture)),
+        None => {
+            let state = State::genesis(genesis);
+            (state.map_err(|e| NodeError::Genesis(e.to_string()))?, None)
+        }
     };
+    let mut head = picture.as_ref().map(|p| p.manifest.certified());
     let next = state.height().next();
     let first = log.first().or(log.next());
     let ends_before = log.next().is_some_and(|n| n < next);
@@ -193,7 +205,11 @@ fn rebuild(log: &mut Log, snapshots: &Store, genesis: &Genesis) -> Result<Rebuil
             certificate,
         });
     }
-    Ok(Rebuilt { state, head })
+    Ok(Rebuilt {
+        state,
+        head,
+        picture,
+    })
 }
 
 /// The newest snapshot that is whole, of this chain, and does not contradict the log.
@@ -201,7 +217,7 @@ fn newest_snapshot(
     log: &Log,
     snapshots: &Store,
     genesis: &Genesis,
-) -> Result<Option<(State, CertifiedHeader)>, NodeError> {
+) -> Result<Option<(State, Picture)>, NodeError> {
     let chain = genesis.chain_id();
     for manifest in snapshots.manifests() {
         let height = manifest.height();
@@ -214,7 +230,10 @@ fn newest_snapshot(
             .map_err(|e| e.to_string())
             .and_then(|tree| State::from_tree(height, tree).map_err(|e| e.to_string()));
         match state {
-            Ok(state) => return Ok(Some((state, manifest.certified()))),
+            Ok(state) => {
+                let tree = state.tree().clone();
+                return Ok(Some((state, Picture { manifest, tree })));
+            }
             Err(error) => tracing::error!(%height, error, "a snapshot cannot be loaded"),
         }
     }

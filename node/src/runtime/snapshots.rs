@@ -13,7 +13,7 @@ use crate::{
 };
 use ::snapshot::{
     chunk::ChunkId,
-    manifest::{Manifest, ManifestId},
+    manifest::{Manifest, ManifestId, Picture},
     store::{Store, StoreError, write_snapshot},
 };
 use leases::Leases;
@@ -37,6 +37,8 @@ use tokio::sync::broadcast;
 pub(super) struct Snapshots {
     store: Store,
     keep: usize,
+    /// The last one written, loaded or fetched, in memory: the next is written as what changed since.
+    last: Mutex<Option<Picture>>,
     jobs: SyncSender<Job>,
     /// What each one cost when it was written: the chunks alone do not tell once older snapshots are gone. Told only.
     written: Mutex<BTreeMap<Hash, u64>>,
@@ -63,6 +65,7 @@ impl Snapshots {
         store: Store,
         written_file: PathBuf,
         keep: usize,
+        last: Option<Picture>,
         events: broadcast::Sender<Event>,
     ) -> std::io::Result<Arc<Self>> {
         // A file that is gone or unreadable costs a figure, nothing else.
@@ -74,6 +77,7 @@ impl Snapshots {
         let snapshots = Arc::new(Self {
             store,
             keep,
+            last: Mutex::new(last),
             jobs,
             written: Mutex::new(written),
             written_file,
@@ -92,6 +96,21 @@ impl Snapshots {
     /// The chunk store.
     pub(super) const fn store(&self) -> &Store {
         &self.store
+    }
+
+    /// The last snapshot, with its state.
+    pub(super) fn last(&self) -> Option<Picture> {
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        last.clone()
+    }
+
+    /// From now on the next one is written as what changed since this.
+    pub(super) fn set_last(&self, picture: Picture) {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        // The state that was held goes with the lock free.
+        let before = last.replace(picture);
+        drop(last);
+        drop(before);
     }
 
     /// Takes a snapshot in the background. `certified` is the header of the state's height.
@@ -157,7 +176,7 @@ impl Snapshots {
             entries: totals.entries,
             chunks: manifest.chunks().len() as u64,
             bytes: totals.bytes,
-            new_bytes: written.unwrap_or_else(|| self.store.new_bytes(manifest).unwrap_or(0)),
+            new_bytes: written.unwrap_or_else(|| self.store.new_bytes(manifest)),
         }
     }
 
@@ -177,13 +196,17 @@ impl Snapshots {
         Some(manifest.encode())
     }
 
-    /// A chunk for a peer.
-    pub(super) fn chunk_for_peer(&self, peer: Peer, id: ChunkId) -> Option<Vec<u8>> {
-        if !self.store.has_chunk(&id) {
-            return None;
-        }
-        self.lease_by_chunk(peer, &id);
-        match self.store.get_chunk_bytes(&id) {
+    /// A chunk for a peer, as a patch on `base` if it has that.
+    pub(super) fn chunk_for_peer(
+        &self,
+        peer: Peer,
+        id: ChunkId,
+        base: Option<ChunkId>,
+    ) -> Option<Vec<u8>> {
+        let manifest = self.fetched_by(&peer, &id)?;
+        self.leases().take(peer, manifest.id(), Instant::now());
+        let chunk = manifest.chunk(&id)?;
+        match self.store.chunk_for_peer(&manifest, chunk, base) {
             Ok(bytes) => Some(bytes),
             Err(error) => {
                 tracing::error!(%error, "a chunk for a peer cannot be read");
@@ -194,17 +217,12 @@ impl Snapshots {
     }
 
     /// Whoever asks for a chunk is fetching a snapshot that has it: the one it asked for last, or else the newest.
-    fn lease_by_chunk(&self, peer: Peer, id: &ChunkId) {
+    fn fetched_by(&self, peer: &Peer, id: &ChunkId) -> Option<Arc<Manifest>> {
         let manifests = self.store.manifests();
-        let last = self.leases().of(&peer);
+        let last = self.leases().of(peer);
         let mut having = manifests.iter().filter(|m| m.chunk(id).is_some());
-        let fetched = having
-            .clone()
-            .find(|m| Some(m.id()) == last)
-            .or_else(|| having.next());
-        if let Some(manifest) = fetched {
-            self.leases().take(peer, manifest.id(), Instant::now());
-        }
+        let fetched = having.clone().find(|m| Some(m.id()) == last);
+        fetched.or_else(|| having.next()).cloned()
     }
 
     fn write(&self, state: &State, certified: CertifiedHeader) -> Result<SnapshotInfo, StoreError> {
@@ -220,8 +238,13 @@ impl Snapshots {
             certified,
             state.validators().current.clone(),
             state.parameters().chunk_bytes_max,
+            self.last().as_ref(),
         )?;
         let manifest = self.store.read_manifest(&report.manifest)?;
+        self.set_last(Picture {
+            manifest: Arc::clone(&manifest),
+            tree: state.tree().clone(),
+        });
         self.note_written(&manifest, report.new_bytes);
         self.retain();
         let info = self.info(&manifest);

@@ -169,7 +169,11 @@ async fn gossip_is_not_stuck_behind_large_answers() {
     let asks: Vec<_> = (0..6)
         .map(|_| {
             let (network, peer) = (b.network.clone(), a.peer());
-            tokio::spawn(async move { network.request(peer, Request::Chunk { id }).await })
+            tokio::spawn(async move {
+                network
+                    .request(peer, Request::Chunk { id, base: None })
+                    .await
+            })
         })
         .collect();
     let mut answering = a;

@@ -64,7 +64,13 @@ async fn questions_are_answered() {
             },
             Response::Bodies(Vec::new()),
         ),
-        (Request::Chunk { id: Hash([4; 32]) }, Response::Chunk(None)),
+        (
+            Request::Chunk {
+                id: Hash([4; 32]),
+                base: None,
+            },
+            Response::Chunk(None),
+        ),
         (
             Request::Root { height: Height(5) },
             Response::Root(Some(StateRoot([5; 32]))),
@@ -103,7 +109,10 @@ async fn a_dropped_reply_is_a_refusal() {
         "an answer that does not fit"
     );
     let huge = |reply: Reply| reply.send(Response::Chunk(Some(vec![0; 9 << 20].into())));
-    let request = Request::Chunk { id: Hash([1; 32]) };
+    let request = Request::Chunk {
+        id: Hash([1; 32]),
+        base: None,
+    };
     let got = exchange(&a, &mut b, request, huge).await;
     assert_eq!(got, Err(RequestError::Refused), "an answer too large");
 }
@@ -116,7 +125,10 @@ async fn an_answer_larger_than_the_asker_takes_is_too_large() {
     let mut second = Node::start(modest).await;
     first.connected(second.peer()).await;
     second.connected(first.peer()).await;
-    let request = Request::Chunk { id: Hash([1; 32]) };
+    let request = Request::Chunk {
+        id: Hash([1; 32]),
+        base: None,
+    };
     for (bytes, fits) in [(900, true), (1001, false), (8000 << 10, false), (1, true)] {
         let answer = Response::Chunk(Some(vec![0; bytes].into()));
         let expected = if fits {

@@ -23,15 +23,33 @@ fn checksum(content: &[u8]) -> [u8; CHECKSUM_BYTES] {
         .into()
 }
 
-/// Writes a file: after a crash it is there whole or not at all. Its *name* is durable after `fsync_dir`.
-pub(super) fn write(path: &Path, content: &[u8]) -> Result<()> {
+/// Whether a file's content is durable when it gets its name.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Durable {
+    Yes,
+    /// After [`sync`]; until then a power failure may leave anything, which the checksum tells.
+    Later,
+}
+
+/// Makes a file's content durable; nothing to do for one that is gone.
+pub(super) fn sync(path: &Path) -> Result<()> {
+    match File::open(path) {
+        Ok(file) => Ok(sync_all(&file, path)?),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error).at("open", path),
+    }
+}
+
+/// Writes a file: when the process dies it is there whole or not at all. Its *name* is durable after `fsync_dir`.
+pub(super) fn write(path: &Path, content: &[u8], durable: Durable) -> Result<()> {
     // Two threads may write one chunk at the same time.
     static WRITES: AtomicU64 = AtomicU64::new(0);
     let number = WRITES.fetch_add(1, Ordering::Relaxed);
     let mut name = path.as_os_str().to_owned();
     name.push(format!(".{number}{TEMPORARY_END}"));
     let temporary = Path::new(&name);
-    let written = write_temporary(temporary, content).and_then(|()| rename(temporary, path));
+    let written =
+        write_temporary(temporary, content, durable).and_then(|()| rename(temporary, path));
     if written.is_err() {
         // Gives the space back; what stays is removed at the next start.
         let _ = remove_file(temporary);
@@ -39,11 +57,18 @@ pub(super) fn write(path: &Path, content: &[u8]) -> Result<()> {
     Ok(written?)
 }
 
-fn write_temporary(temporary: &Path, content: &[u8]) -> ledger::store::Result<()> {
+fn write_temporary(
+    temporary: &Path,
+    content: &[u8],
+    durable: Durable,
+) -> ledger::store::Result<()> {
     let file = create(temporary)?;
     write_at(&file, temporary, content, 0)?;
     write_at(&file, temporary, &checksum(content), content.len() as u64)?;
-    sync_all(&file, temporary)
+    match durable {
+        Durable::Yes => sync_all(&file, temporary),
+        Durable::Later => Ok(()),
+    }
 }
 
 /// A file's content, once its checksum holds.

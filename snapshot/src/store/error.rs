@@ -36,6 +36,16 @@ pub enum StoreError {
         /// What is wrong with it.
         what: String,
     },
+    /// A patch is not what was written.
+    #[error(
+        "{} was damaged ({what}); check the disk; the snapshots that need it are no longer offered", path.display()
+    )]
+    DamagedPatch {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
     /// A chunk that is not here.
     #[error("chunk {0} is not in the store; fetch it from a peer")]
     NoChunk(ChunkId),

@@ -10,7 +10,8 @@ use super::{
     MANIFEST_BYTES_MAX, StoreError,
     disk::{self, Content},
     error::Result,
-    load::{join, read_chunk},
+    homes::{Broken, Homes},
+    load::join,
 };
 use crate::{
     chunk::ChunkId,
@@ -105,12 +106,18 @@ impl Inspector {
     /// # Errors
     /// [`Unloadable`].
     pub fn load(&self, manifest: &Manifest) -> Result<Tree, Unloadable> {
+        let homes = Homes::scan(&self.dir, false)?;
         let read = |chunk: &ChunkRef| {
-            let path = self.dir.join("chunks").join(chunk.id().to_string());
-            match read_chunk(&path, manifest, chunk)? {
-                Content::Whole(subtree) => Ok(subtree),
-                Content::Missing => Err(Unloadable::NoChunk(chunk.id())),
-                Content::Damaged(what) => Err(Unloadable::Damaged { path, what }),
+            let id = chunk.id();
+            let chain = homes.chain(&id).ok_or(Unloadable::NoChunk(id))?;
+            match chain.load(manifest, chunk)? {
+                Ok(verified) => Ok(verified.into_subtree()),
+                Err(Broken { what: None, .. }) => Err(Unloadable::NoChunk(id)),
+                Err(Broken {
+                    path,
+                    what: Some(what),
+                    ..
+                }) => Err(Unloadable::Damaged { path, what }),
             }
         };
         join(manifest, read, Unloadable::Join)

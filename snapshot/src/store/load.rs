@@ -2,14 +2,10 @@
 //!
 //! Memory: the tree, and a chunk a thread.
 
-use super::{Content, Store, StoreError, disk, error::Result};
-use crate::{
-    chunk,
-    manifest::{ChunkRef, Manifest},
-};
+use super::{Store, StoreError, error::Result};
+use crate::manifest::{ChunkRef, Manifest};
 use ledger::state::tree::{JoinError, Subtree, Tree};
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
-use std::path::Path;
 
 impl Store {
     /// The state that a snapshot shows.
@@ -20,28 +16,9 @@ impl Store {
     pub fn load(&self, manifest: &Manifest) -> Result<Tree> {
         let _pin = self.pin(manifest.chunk_ids());
         let id = manifest.id();
-        let read = |chunk: &ChunkRef| {
-            let content = read_chunk(&self.chunk_path(&chunk.id()), manifest, chunk)?;
-            self.whole(chunk.id(), content)
-        };
+        let read = |chunk: &ChunkRef| Ok(self.load_chunk(manifest, chunk)?.into_subtree());
         join(manifest, read, |source| StoreError::Join { id, source })
     }
-}
-
-/// Reads a chunk and verifies it.
-pub(super) fn read_chunk(
-    path: &Path,
-    manifest: &Manifest,
-    chunk: &ChunkRef,
-) -> Result<Content<Subtree>> {
-    Ok(match disk::read(path, chunk::ENCODED_BYTES_MAX)? {
-        Content::Whole(bytes) => match manifest.verify_chunk(chunk, &bytes) {
-            Ok(verified) => Content::Whole(verified.into_subtree()),
-            Err(error) => Content::Damaged(error.to_string()),
-        },
-        Content::Missing => Content::Missing,
-        Content::Damaged(what) => Content::Damaged(what),
-    })
 }
 
 /// The tree of the chunks that `read` gives.

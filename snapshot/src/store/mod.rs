@@ -2,50 +2,63 @@
 //!
 //! ```text
 //! DIR/manifests/ID    one file a snapshot            DIR/sync/target    the manifest of the sync under way
-//! DIR/chunks/ID       one file a chunk               DIR/damaged/       what was found damaged, for a look
+//! DIR/chunks/ID       one file a whole chunk         DIR/damaged/       what was found damaged, for a look
+//! DIR/patches/ID      the patches of one snapshot
 //! ```
-//! Names are hashes that this node computed, in hex; no name ever comes from a peer. Each file ends in a checksum.
+//! Names are hashes that this node computed, in hex; no name ever comes from a peer. Each file, and each patch, has a checksum.
+//!
+//! A chunk is kept whole or as a patch on another that is kept ([`crate::chunk::patch`]), so that writing follows what changed.
+//! When the patches on a whole chunk pass half its size it is written whole again: a chain costs at most half as much again
+//! as the chunk, to keep and to read.
 //!
 //! # For, and not for
 //! For: keeping snapshots that can be offered and loaded, and the chunks of a sync under way. Not for: recent state (the
 //! block log and the tree in memory have it), or several processes at once (the node's folder is locked by the ledger's store).
 //!
 //! # What always holds
-//! - A manifest's file is there only while all its chunks are: chunks are durable before it is written, and it is gone
-//!   durably before any of them is removed. So whatever a crash leaves is whole, or is an unneeded chunk, removed later.
+//! - A manifest's file is there only while all its chunks are, and what they are patches on: all that is durable before it is
+//!   written, and it is gone durably before any of them is removed. So whatever a crash leaves is whole, or is unneeded and
+//!   removed at the next start.
 //! - What to keep is derived from the manifests that are kept, from the target of a sync, and from the [`Pin`]s of work
 //!   under way; from nothing else.
-//! - A damaged file is never served: the checksum is checked on each read and the subtree's hash on each load. Damaged files
-//!   are set aside, with the manifests that need them, and reported by [`Store::take_damage`].
+//! - A damaged file is never served: the checksum is checked on each read and the subtree's hash on each load. What is damaged
+//!   is set aside, with the manifests that need it, and reported by [`Store::take_damage`].
 //!
 //! # Cost
-//! A chunk costs a file and an fsync; folders are synced once a snapshot. In memory: 40 bytes a chunk and the kept manifests.
+//! A whole chunk costs a file; all files of a snapshot are synced together, before its manifest. In memory: some 100 bytes a
+//! chunk and patch, and the kept manifests.
 
+mod chunks;
 mod disk;
 mod error;
+mod homes;
 mod inspect;
 mod load;
+mod patches;
 mod retention;
 mod writer;
 
 #[cfg(test)]
 mod crash_tests;
 #[cfg(test)]
+mod patch_tests;
+#[cfg(test)]
 mod tests;
 
 pub use error::{Result, StoreError};
 pub use inspect::{Inspector, Kept, Unloadable};
+use retention::Pinned;
 pub use retention::{Pin, Removed};
 pub use writer::{SnapshotReport, write_snapshot};
 
 use crate::{
-    chunk::{self, ChunkId},
+    chunk::ChunkId,
     manifest::{MANIFEST_BYTES_MAX, Manifest, ManifestId, UntrustedManifest},
 };
-use disk::Content;
+use disk::{Content, Durable};
+use homes::{Home, Homes, hashes_in};
 use ledger::{
-    hash::Hash,
-    store::disk::{TEMPORARY_END, create_dir, fsync_dir, names, remove_file, rename},
+    store::disk::{TEMPORARY_END, create_dir, fsync_dir, names, remove_file},
     units::Height,
 };
 use std::{
@@ -55,6 +68,7 @@ use std::{
 };
 
 const TARGET: &str = "target";
+const FOLDERS: [&str; 5] = ["manifests", "chunks", "patches", "sync", "damaged"];
 
 /// The store of one folder. Cloning shares it; all methods may be called from any thread.
 #[derive(Clone, Debug)]
@@ -71,10 +85,14 @@ struct Shared {
 /// What is on disk. The files change under this lock where a chunk could otherwise go while it is being relied on.
 #[derive(Debug, Default)]
 struct Index {
-    chunks: BTreeSet<ChunkId>,
+    homes: Homes,
+    /// Whole chunks whose content is not durable yet.
+    unsynced: BTreeSet<ChunkId>,
+    /// Chunks that are not in the store any more and whose files are to go.
+    removing: BTreeSet<ChunkId>,
     manifests: BTreeMap<(Height, ManifestId), Arc<Manifest>>,
-    target: BTreeSet<ChunkId>,
-    pins: BTreeMap<u64, BTreeSet<ChunkId>>,
+    target: Option<UntrustedManifest>,
+    pins: BTreeMap<u64, Pinned>,
     pins_made: u64,
     damage: Vec<String>,
 }
@@ -94,115 +112,78 @@ impl Store {
             index: Mutex::default(),
         });
         let store = Self { shared };
-        for folder in ["manifests", "chunks", "sync", "damaged"] {
-            let folder = dir.join(folder);
-            create_dir(&folder)?;
+        for folder in FOLDERS {
+            create_dir(&dir.join(folder))?;
         }
         fsync_dir(dir)?;
+        store.remove_unfinished()?;
         let mut index = store.index();
-        for name in store.own_names("chunks")? {
-            index.chunks.insert(ChunkId(name));
-        }
-        for name in store.own_names("manifests")? {
+        index.homes = Homes::scan(dir, true)?;
+        for (name, path) in hashes_in(&dir.join("manifests"))? {
             let id = ManifestId(name);
-            match store.read_manifest_file(&store.manifest_path(&id), id)? {
+            match store.read_manifest_file(&path, id)? {
                 Ok(manifest) if index.missing(&manifest) == 0 => {
                     index.insert(manifest);
                 }
                 Ok(manifest) => {
                     let what = format!("{} of its chunks are missing", index.missing(&manifest));
-                    store.set_aside(&mut index, &store.manifest_path(&id), &what)?;
+                    store.set_aside(&mut index, &path, &what)?;
                 }
                 Err(what) => {
-                    store.set_aside(&mut index, &store.manifest_path(&id), &what)?;
+                    store.set_aside(&mut index, &path, &what)?;
                 }
-            }
-        }
-        for name in names(&dir.join("sync"))? {
-            if name != TARGET {
-                remove_file(&dir.join("sync").join(name))?;
             }
         }
         drop(index);
         if let Some(target) = store.read_sync_target()? {
-            store.index().target = target.chunk_ids().collect();
+            store.index().target = Some(target);
         }
+        // What no manifest vouches for may be anything: it was not synced when the power failed.
+        store.sweep()?;
         Ok(store)
     }
 
-    /// The hashes that are names of files in a folder of ours; temporary files are removed, strange ones left alone.
-    fn own_names(&self, folder: &str) -> Result<Vec<Hash>> {
-        let folder = self.shared.dir.join(folder);
-        let mut hashes = Vec::new();
-        for name in names(&folder)? {
-            if name.ends_with(TEMPORARY_END) {
-                remove_file(&folder.join(&name))?;
-            } else if let Ok(hash) = name.parse::<Hash>()
-                && hash.to_string() == name
-            {
-                hashes.push(hash);
+    /// Removes what was being written; strange files are left alone.
+    fn remove_unfinished(&self) -> Result<()> {
+        for folder in FOLDERS {
+            let folder = self.shared.dir.join(folder);
+            for name in names(&folder)? {
+                if name.ends_with(TEMPORARY_END) {
+                    remove_file(&folder.join(&name))?;
+                }
             }
         }
-        Ok(hashes)
-    }
-
-    /// Puts a chunk, whose bytes the caller has verified or made. Pin its id, or [`Self::retain`] may take it for unneeded.
-    ///
-    /// # Errors
-    /// [`StoreError::Io`]; then the chunk is not there.
-    pub fn put_chunk(&self, id: ChunkId, bytes: &[u8]) -> Result<()> {
-        disk::write(&self.chunk_path(&id), bytes)?;
-        self.index().chunks.insert(id);
         Ok(())
     }
 
     /// Whether a chunk is there, by its name.
     pub fn has_chunk(&self, id: &ChunkId) -> bool {
-        self.index().chunks.contains(id)
+        self.index().homes.contains(id)
     }
 
-    /// The ids of all chunks: what a sync need not fetch.
+    /// The ids of all chunks: what a sync need not fetch, and what patches may be put on.
     pub fn chunk_ids(&self) -> BTreeSet<ChunkId> {
-        self.index().chunks.clone()
-    }
-
-    /// A chunk's bytes as they were put.
-    ///
-    /// # Errors
-    /// [`StoreError::NoChunk`]; [`StoreError::Damaged`] when the checksum does not hold, and the file is set aside then.
-    pub fn get_chunk_bytes(&self, id: &ChunkId) -> Result<Vec<u8>> {
-        let path = self.chunk_path(id);
-        let content = disk::read(&path, chunk::ENCODED_BYTES_MAX)?;
-        self.whole(*id, content)
-    }
-
-    /// What was read of a chunk; corrects the index if it is not there or damaged.
-    fn whole<T>(&self, id: ChunkId, content: Content<T>) -> Result<T> {
-        match content {
-            Content::Whole(whole) => Ok(whole),
-            Content::Missing => {
-                self.forget_chunk(id)?;
-                Err(StoreError::NoChunk(id))
-            }
-            Content::Damaged(what) => Err(self.damaged_chunk(id, what)?),
-        }
+        self.index().homes.ids()
     }
 
     /// Bytes on disk of the chunks that a snapshot has and no older one that is kept.
-    ///
-    /// # Errors
-    /// [`StoreError::Io`].
-    pub fn new_bytes(&self, manifest: &Manifest) -> Result<u64> {
-        let new: BTreeSet<ChunkId> = {
-            let index = self.index();
-            let older = index.manifests.range(..(manifest.height(), manifest.id()));
-            let old: BTreeSet<ChunkId> = older.flat_map(|(_, m)| m.chunk_ids()).collect();
-            manifest
-                .chunk_ids()
-                .filter(|id| !old.contains(id))
-                .collect()
-        };
-        new.iter().map(|id| disk::len(&self.chunk_path(id))).sum()
+    pub fn new_bytes(&self, manifest: &Manifest) -> u64 {
+        let index = self.index();
+        let older = index.manifests.range(..(manifest.height(), manifest.id()));
+        let old: BTreeSet<ChunkId> = older.flat_map(|(_, m)| m.chunk_ids()).collect();
+        let new = manifest.chunk_ids().filter(|id| !old.contains(id));
+        new.map(|id| index.homes.own_bytes(&id)).sum()
+    }
+
+    /// Bytes on disk of all chunks and patches.
+    pub fn stored_bytes(&self) -> u64 {
+        let index = self.index();
+        let whole = index.homes.iter().map(|(_, home)| match home {
+            Home::Whole { bytes } => *bytes,
+            Home::Patch { .. } => 0,
+        });
+        let patches = index.homes.files.values().map(|file| file.len());
+        whole.sum::<u64>() + patches.sum::<u64>()
     }
 
     /// Puts the manifest of a snapshot whose chunks are all there: from now on it is offered.
@@ -210,17 +191,36 @@ impl Store {
     /// # Errors
     /// [`StoreError::NotWhole`]; [`StoreError::Io`], and then the manifest is not there.
     pub fn put_manifest(&self, manifest: &Manifest) -> Result<()> {
+        self.sync_chunks()?;
         let mut index = self.index();
         let missing = index.missing(manifest);
         if missing > 0 {
             let id = manifest.id();
             return Err(StoreError::NotWhole { id, missing });
         }
-        fsync_dir(&self.shared.dir.join("chunks"))?;
         let path = self.manifest_path(&manifest.id());
-        disk::write(&path, &manifest.encode())?;
+        disk::write(&path, &manifest.encode(), Durable::Yes)?;
         fsync_dir(&self.shared.dir.join("manifests"))?;
         index.insert(manifest.clone());
+        Ok(())
+    }
+
+    /// Makes all chunks and patches durable.
+    fn sync_chunks(&self) -> Result<()> {
+        let (unsynced, files) = {
+            let index = self.index();
+            let files: Vec<_> = index.homes.files.values().cloned().collect();
+            (index.unsynced.clone(), files)
+        };
+        for id in &unsynced {
+            disk::sync(&self.chunk_path(id))?;
+        }
+        for file in files {
+            file.sync()?;
+        }
+        fsync_dir(&self.shared.dir.join("chunks"))?;
+        fsync_dir(&self.shared.dir.join("patches"))?;
+        self.index().unsynced.retain(|id| !unsynced.contains(id));
         Ok(())
     }
 
@@ -249,8 +249,8 @@ impl Store {
     pub fn set_sync_target(&self, manifest: &Manifest) -> Result<()> {
         let folder = self.shared.dir.join("sync");
         let mut index = self.index();
-        index.target = manifest.chunk_ids().collect();
-        disk::write(&folder.join(TARGET), &manifest.encode())?;
+        index.target = Some(manifest.as_untrusted());
+        disk::write(&folder.join(TARGET), &manifest.encode(), Durable::Yes)?;
         Ok(fsync_dir(&folder)?)
     }
 
@@ -281,7 +281,7 @@ impl Store {
         let mut index = self.index();
         remove_file(&folder.join(TARGET))?;
         fsync_dir(&folder)?;
-        index.target.clear();
+        index.target = None;
         Ok(())
     }
 
@@ -304,57 +304,6 @@ impl Store {
         })
     }
 
-    /// Sets a damaged chunk aside, with every manifest that needs it, and gives the error to return.
-    fn damaged_chunk(&self, id: ChunkId, what: String) -> Result<StoreError> {
-        let path = self.chunk_path(&id);
-        let mut index = self.index();
-        self.drop_manifests_with(&mut index, id, "it needs a damaged chunk")?;
-        index.chunks.remove(&id);
-        let aside = self.set_aside(&mut index, &path, &what)?;
-        Ok(StoreError::Damaged { path, aside, what })
-    }
-
-    /// Corrects the index about a chunk whose file is gone.
-    fn forget_chunk(&self, id: ChunkId) -> Result<()> {
-        let mut index = self.index();
-        // Retention may have removed it between a caller's look and its read: then the index knows.
-        if index.chunks.remove(&id) {
-            let what = format!("{}: it is gone", self.chunk_path(&id).display());
-            index.report(what);
-            self.drop_manifests_with(&mut index, id, "it needs a chunk that is gone")?;
-        }
-        Ok(())
-    }
-
-    fn drop_manifests_with(&self, index: &mut Index, id: ChunkId, what: &str) -> Result<()> {
-        let broken: Vec<(Height, ManifestId)> = index
-            .manifests
-            .values()
-            .filter(|m| m.chunk(&id).is_some())
-            .map(|m| (m.height(), m.id()))
-            .collect();
-        for key in broken {
-            index.manifests.remove(&key);
-            self.set_aside(index, &self.manifest_path(&key.1), what)?;
-        }
-        Ok(())
-    }
-
-    fn set_aside(&self, index: &mut Index, path: &Path, what: &str) -> Result<PathBuf> {
-        let name = path.file_name().unwrap_or_default();
-        let aside = self.shared.dir.join("damaged").join(name);
-        if path.exists() {
-            rename(path, &aside)?;
-        }
-        let report = format!(
-            "{}: {what}; set aside as {}",
-            path.display(),
-            aside.display()
-        );
-        index.report(report);
-        Ok(aside)
-    }
-
     fn chunk_path(&self, id: &ChunkId) -> PathBuf {
         self.shared.dir.join("chunks").join(id.to_string())
     }
@@ -374,7 +323,7 @@ impl Store {
 
 impl Index {
     fn missing(&self, manifest: &Manifest) -> u64 {
-        let missing = |id: &ChunkId| !self.chunks.contains(id);
+        let missing = |id: &ChunkId| !self.homes.contains(id);
         manifest.chunk_ids().filter(missing).count() as u64
     }
 

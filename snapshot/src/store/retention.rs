@@ -1,15 +1,15 @@
 //! What is kept: derived from the manifests that are kept and from work under way, and from nothing that is noted elsewhere.
 
-use super::{Store, error::Result};
-use crate::{chunk::ChunkId, manifest::ManifestId};
+use super::{Index, Store, error::Result, homes::Home};
+use crate::{
+    chunk::ChunkId,
+    manifest::{Manifest, ManifestId},
+};
 use ledger::{
     store::disk::{fsync_dir, remove_file},
     units::Height,
 };
 use std::collections::BTreeSet;
-
-/// Chunks that are removed before others get a turn at the store.
-const REMOVED_AT_ONCE: usize = 64;
 
 /// What [`Store::retain`] removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,6 +27,14 @@ pub struct Pin {
     number: u64,
 }
 
+/// What a pin keeps.
+#[derive(Debug)]
+pub(super) struct Pinned {
+    ids: BTreeSet<ChunkId>,
+    /// The snapshot that is being written.
+    written: Option<ManifestId>,
+}
+
 impl Drop for Pin {
     fn drop(&mut self) {
         self.store.index().pins.remove(&self.number);
@@ -37,10 +45,19 @@ impl Store {
     /// Keeps these chunks, present or to come, from being removed while the pin lives.
     #[must_use = "the chunks are kept while the pin lives"]
     pub fn pin(&self, ids: impl IntoIterator<Item = ChunkId>) -> Pin {
+        self.pin_all(ids.into_iter().collect(), None)
+    }
+
+    /// Keeps the chunks of a snapshot that is being written, and its patch file.
+    pub(super) fn pin_written(&self, manifest: &Manifest) -> Pin {
+        self.pin_all(manifest.chunk_ids().collect(), Some(manifest.id()))
+    }
+
+    fn pin_all(&self, ids: BTreeSet<ChunkId>, written: Option<ManifestId>) -> Pin {
         let mut index = self.index();
         index.pins_made += 1;
         let number = index.pins_made;
-        index.pins.insert(number, ids.into_iter().collect());
+        index.pins.insert(number, Pinned { ids, written });
         let store = self.clone();
         Pin { store, number }
     }
@@ -52,14 +69,9 @@ impl Store {
     /// `Io`. What is left is whole, and a further call goes on.
     pub fn retain(&self, keep_last: usize, in_use: &BTreeSet<ManifestId>) -> Result<Removed> {
         let manifests = self.remove_old(keep_last, in_use)?;
-        let mut chunks = 0;
-        loop {
-            let removed = self.remove_unneeded()?;
-            chunks += removed;
-            if removed == 0 {
-                return Ok(Removed { manifests, chunks });
-            }
-        }
+        let chunks = self.remove_unneeded()?;
+        self.compact()?;
+        Ok(Removed { manifests, chunks })
     }
 
     fn remove_old(&self, keep_last: usize, in_use: &BTreeSet<ManifestId>) -> Result<u64> {
@@ -82,24 +94,53 @@ impl Store {
         Ok(old.len() as u64)
     }
 
-    /// Removes some of the chunks that nothing needs. What is needed is found anew each time: between two calls others may
-    /// pin or put what was not needed before.
+    /// Removes the chunks that nothing needs: from the store at once, their files then one by one, as others may put what
+    /// was not needed a moment ago.
     fn remove_unneeded(&self) -> Result<u64> {
-        let mut index = self.index();
-        let needed: BTreeSet<ChunkId> = index
-            .manifests
-            .values()
-            .flat_map(|m| m.chunk_ids())
-            .chain(index.pins.values().flatten().copied())
-            .chain(index.target.iter().copied())
-            .collect();
-        let unneeded = index.chunks.difference(&needed).copied();
-        let unneeded: Vec<ChunkId> = unneeded.take(REMOVED_AT_ONCE).collect();
-        for id in &unneeded {
-            index.chunks.remove(id);
-            remove_file(&self.chunk_path(id))?;
+        let (count, removing) = {
+            let mut index = self.index();
+            let needed = index.needed();
+            let unneeded = index.homes.retain(&needed);
+            for (id, home) in &unneeded {
+                if matches!(home, Home::Whole { .. }) {
+                    index.removing.insert(*id);
+                    index.unsynced.remove(id);
+                }
+            }
+            (unneeded.len() as u64, index.removing.clone())
+        };
+        for id in removing {
+            let mut index = self.index();
+            if index.removing.contains(&id) {
+                remove_file(&self.chunk_path(&id))?;
+                index.removing.remove(&id);
+            }
         }
-        Ok(unneeded.len() as u64)
+        Ok(count)
+    }
+
+    /// Removes patch files in which nothing is needed, and writes those anew of which the greater part is not.
+    fn compact(&self) -> Result<()> {
+        let mut index = self.index();
+        let live = index.homes.live_bytes();
+        let files: Vec<(ManifestId, u64)> = index
+            .homes
+            .files
+            .iter()
+            .filter(|(id, _)| !index.is_being_written(id))
+            .map(|(id, file)| (*id, file.len()))
+            .collect();
+        for (id, len) in files {
+            match live.get(&id) {
+                None => {
+                    remove_file(&index.homes.patch_path(&id))?;
+                    index.homes.files.remove(&id);
+                }
+                Some(live) if *live < len / 2 => index.homes.rewrite(id)?,
+                Some(_) => {}
+            }
+        }
+        Ok(())
     }
 
     /// Removes chunks that nothing needs, and no snapshot.
@@ -108,5 +149,21 @@ impl Store {
     /// As [`Self::retain`].
     pub fn sweep(&self) -> Result<Removed> {
         self.retain(usize::MAX, &BTreeSet::new())
+    }
+}
+
+impl Index {
+    /// What the manifests, the sync and work under way need, and what that is patches on.
+    fn needed(&self) -> BTreeSet<ChunkId> {
+        let kept = self.manifests.values().flat_map(|m| m.chunk_ids());
+        let pinned = self.pins.values().flat_map(|pin| pin.ids.iter().copied());
+        let target = self.target.iter().flat_map(|target| target.chunk_ids());
+        self.homes.with_bases(kept.chain(pinned).chain(target))
+    }
+
+    /// Whether patches may yet be appended to the file of this snapshot.
+    fn is_being_written(&self, id: &ManifestId) -> bool {
+        let pinned = self.pins.values().any(|pin| pin.written == Some(*id));
+        pinned || self.target.as_ref().is_some_and(|t| t.id() == *id)
     }
 }

@@ -6,8 +6,8 @@ use super::{
     search::Search,
 };
 use crate::{
-    chunk::{ChunkError, ChunkId, VerifiedChunk},
-    manifest::{ChunkRef, Manifest},
+    chunk::{ChunkError, ChunkId, VerifiedChunk, patch},
+    manifest::{ChunkRef, Manifest, Picture},
 };
 use ledger::state::tree::{Subtree, Totals, Tree};
 use std::{
@@ -51,8 +51,7 @@ impl<P> Fetch<P> {
         self.subtrees.get(index).is_none_or(Option::is_some)
     }
 
-    fn put(&mut self, index: usize, verified: VerifiedChunk, now_ms: u64) {
-        let subtree = verified.into_subtree();
+    fn put(&mut self, index: usize, subtree: Subtree, now_ms: u64) {
         if let Some(slot @ None) = self.subtrees.get_mut(index) {
             self.done.entries += subtree.totals().entries;
             self.done.bytes += subtree.totals().bytes;
@@ -88,12 +87,17 @@ impl<P: Clone + Ord> Joiner<P> {
         out: &mut Vec<Output<P>>,
     ) {
         let ids = manifest.chunk_ids().enumerate();
-        let is_stored = |i: &usize| {
-            let chunk = manifest.chunks().get(*i);
-            chunk.is_some_and(|c| self.stored.contains(&c.id()))
-        };
-        let (stored, missing) = (0..manifest.chunks().len()).partition(is_stored);
-        let fetch = Fetch {
+        let (mut shared, mut stored, mut missing) = (vec![], VecDeque::new(), VecDeque::new());
+        for (index, chunk) in manifest.chunks().iter().enumerate() {
+            if !self.stored.contains(&chunk.id()) {
+                missing.push_back(index);
+            } else if let Some(unchanged) = self.unchanged(chunk) {
+                shared.push((index, unchanged));
+            } else {
+                stored.push_back(index);
+            }
+        }
+        let mut fetch = Fetch {
             offered_by: BTreeSet::new(),
             measured: (now_ms, 0),
             since_ms: now_ms,
@@ -109,9 +113,31 @@ impl<P: Clone + Ord> Joiner<P> {
             told: None,
             manifest: Arc::clone(&manifest),
         };
+        for (index, unchanged) in shared {
+            fetch.put(index, unchanged, now_ms);
+        }
         self.peers.forget_not_here();
         self.phase = Phase::Fetch(Box::new(fetch));
         out.push(Output::Target(manifest));
+    }
+
+    /// A chunk that the older snapshot has just so.
+    fn unchanged(&self, chunk: &ChunkRef) -> Option<Subtree> {
+        let subtree = self.before.as_ref()?.tree.subtree(&chunk.prefix)?;
+        (subtree.part() == chunk.part()).then_some(subtree)
+    }
+
+    /// Verifies what came for a chunk: all of it, or a patch on what the older snapshot has in its place.
+    fn verify(&self, chunk: &ChunkRef, bytes: &[u8]) -> Option<Result<VerifiedChunk, ChunkError>> {
+        let Phase::Fetch(fetch) = &self.phase else {
+            return None;
+        };
+        let before = self.before.as_ref();
+        let base = patch::base_of(bytes).and_then(|_| before?.base_of(&chunk.prefix));
+        Some(match base {
+            Some((_, base)) => fetch.manifest.verify_patch(chunk, &base, bytes),
+            None => fetch.manifest.verify_chunk(chunk, bytes),
+        })
     }
 
     /// A peer's answer to a request for a chunk.
@@ -123,19 +149,26 @@ impl<P: Clone + Ord> Joiner<P> {
         now_ms: u64,
         out: &mut Vec<Output<P>>,
     ) {
-        let Phase::Fetch(fetch) = &mut self.phase else {
+        let Phase::Fetch(fetch) = &self.phase else {
             return;
         };
         let Some((index, chunk)) = fetch.lacking(&id) else {
             return;
         };
-        match fetch.manifest.verify_chunk(&chunk, &bytes) {
-            Ok(verified) => {
-                fetch.put(index, verified, now_ms);
-                fetch.fetched_bytes += chunk.bytes;
+        let Some(verified) = self.verify(&chunk, &bytes) else {
+            return;
+        };
+        let Phase::Fetch(fetch) = &mut self.phase else {
+            return;
+        };
+        match verified {
+            Ok(chunk) => {
+                let subtree = chunk.subtree();
+                fetch.fetched_bytes += subtree.totals().bytes;
+                fetch.put(index, subtree.clone(), now_ms);
                 self.stored.insert(id);
                 self.peers.succeeded(peer);
-                out.push(Output::Store { id, bytes });
+                out.push(Output::Store { chunk, bytes });
             }
             Err(error @ ChunkError::NotAsListed { .. }) => self.convict(&error, now_ms, out),
             Err(ChunkError::Form(_)) => {
@@ -153,7 +186,7 @@ impl<P: Clone + Ord> Joiner<P> {
     pub(super) fn on_stored(
         &mut self,
         id: ChunkId,
-        bytes: Option<&[u8]>,
+        stored: Option<Result<VerifiedChunk, ChunkError>>,
         now_ms: u64,
         out: &mut Vec<Output<P>>,
     ) {
@@ -166,10 +199,13 @@ impl<P: Clone + Ord> Joiner<P> {
         let Some((index, chunk)) = fetch.lacking(&id) else {
             return;
         };
-        match bytes.map(|bytes| fetch.manifest.verify_chunk(&chunk, bytes)) {
-            Some(Ok(verified)) => fetch.put(index, verified, now_ms),
+        match stored {
+            // One that came late was wanted by another manifest.
+            Some(Ok(verified)) if verified.subtree().part() == chunk.part() => {
+                fetch.put(index, verified.into_subtree(), now_ms);
+            }
             Some(Err(error @ ChunkError::NotAsListed { .. })) => self.convict(&error, now_ms, out),
-            Some(Err(_)) | None => {
+            Some(Ok(_) | Err(_)) | None => {
                 self.stored.remove(&id);
                 fetch.missing.push_back(index);
             }
@@ -230,7 +266,7 @@ impl<P: Clone + Ord> Joiner<P> {
         {
             if let Some(chunk) = fetch.manifest.chunks().get(index) {
                 fetch.reads += 1;
-                out.push(Output::Read { id: chunk.id() });
+                out.push(Output::Read { chunk: *chunk });
             }
         }
         let target = fetch.manifest.id();
@@ -323,8 +359,9 @@ impl<P: Clone + Ord> Joiner<P> {
                     continue;
                 };
                 let wanted = Wanted::Chunk(id);
+                let base = base_of(fetch, self.before.as_ref(), &id);
                 self.peers.asked(&peer, wanted, now_ms);
-                out.push(Output::Ask { peer, wanted });
+                out.push(Output::Ask { peer, wanted, base });
                 under_way += 1;
                 asked = true;
             }
@@ -360,8 +397,9 @@ impl<P: Clone + Ord> Joiner<P> {
             let Some(peer) = free.into_iter().find(|p| self.peers.may_have(p, id)) else {
                 continue;
             };
+            let base = base_of(fetch, self.before.as_ref(), &id);
             self.peers.asked(&peer, wanted, now_ms);
-            out.push(Output::Ask { peer, wanted });
+            out.push(Output::Ask { peer, wanted, base });
         }
     }
 
@@ -399,6 +437,12 @@ impl<P: Clone + Ord> Joiner<P> {
             }
         }
     }
+}
+
+/// The chunk of the older snapshot on which this one can be a patch.
+fn base_of<P>(fetch: &Fetch<P>, before: Option<&Picture>, id: &ChunkId) -> Option<ChunkId> {
+    let (_, chunk) = fetch.chunk(id)?;
+    before?.base_of(&chunk.prefix).map(|(base, _)| base)
 }
 
 /// The next missing chunk that a peer may have.

@@ -3,7 +3,7 @@
 use super::{Config, Input, Lie, Output, Wanted, fetch::Fetch, peers::Peers, search::Search};
 use crate::{
     chunk::ChunkId,
-    manifest::{Manifest, ManifestId},
+    manifest::{Manifest, ManifestId, Picture},
 };
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -17,6 +17,8 @@ pub(super) enum Phase<P> {
 pub struct Joiner<P> {
     pub(super) config: Config,
     pub(super) peers: Peers<P>,
+    /// An older snapshot, whole in the store.
+    pub(super) before: Option<Picture>,
     /// Chunks that the store has, by what it and we said.
     pub(super) stored: BTreeSet<ChunkId>,
     /// Manifests that a chunk refuted.
@@ -28,17 +30,20 @@ pub struct Joiner<P> {
 
 impl<P: Clone + Ord> Joiner<P> {
     /// A joiner that begins now. `stored` are the chunks in the store, which are read and verified rather than fetched;
-    /// `resume` is the verified target of a sync that was cut short, which is gone on with if a peer still has it.
+    /// `resume` is the verified target of a sync that was cut short, which is gone on with if a peer still has it; `before` is
+    /// an older snapshot that the store has whole.
     pub fn new(
         config: Config,
         now_ms: u64,
         stored: BTreeSet<ChunkId>,
         resume: Option<Arc<Manifest>>,
+        before: Option<Picture>,
     ) -> Self {
         let resume = resume.filter(|m| m.height() >= config.height_min);
         Self {
             config,
             peers: Peers::default(),
+            before,
             stored,
             convicted: BTreeSet::new(),
             releases: 0,
@@ -112,7 +117,7 @@ impl<P: Clone + Ord> Joiner<P> {
                 let owed = self.peers.remove(&peer);
                 self.ask_again(owed);
             }
-            Input::Stored { id, bytes } => self.on_stored(id, bytes.as_deref(), now_ms, out),
+            Input::Stored { id, chunk } => self.on_stored(id, chunk, now_ms, out),
             Input::Tick => {
                 let late = self.peers.pass_time(now_ms, &self.config);
                 self.ask_again(late);

@@ -15,8 +15,9 @@
 //! - **Search.** Offers are collected for [`Config::offer_window_ms`]. Manifests are asked for from the highest down, one at a time a
 //!   peer, from several peers at once; the newest that verifies becomes the target. A newer offer that nobody substantiates
 //!   holds this up until [`Config::choose_ms`], no longer.
-//! - **Fetch.** The target is frozen. What the store has is read back and verified; the other chunks are asked for from all
-//!   who offer the target. A request that takes longer than [`Config::request_timeout_ms`] is given to another peer too, and near
+//! - **Fetch.** The target is frozen. What an older snapshot at hand shares with it is taken from there; what the store has is
+//!   read back and verified; the other chunks are asked for from all who offer the target, as patches on the chunks of the
+//!   older snapshot where that has them. A request that takes longer than [`Config::request_timeout_ms`] is given to another peer too, and near
 //!   the end already after [`Config::hedge_ms`]; its late answer is still welcome. Unanswered requests fill their peer's few
 //!   slots, so that a slow peer gets little and a stuck one nothing.
 //! - **Release.** With no provider left, nothing new for [`Config::stall_ms`], or too little in that time, the target is released
@@ -59,8 +60,8 @@ mod tests;
 pub use joiner::Joiner;
 
 use crate::{
-    chunk::{ChunkError, ChunkId},
-    manifest::{Manifest, ManifestError, ManifestId},
+    chunk::{ChunkError, ChunkId, VerifiedChunk},
+    manifest::{ChunkRef, Manifest, ManifestError, ManifestId},
 };
 use ledger::{
     hash::ChainId,
@@ -205,12 +206,12 @@ pub enum Input<P> {
         /// Who.
         peer: P,
     },
-    /// What [`Output::Read`] asked for; nothing if it is not there or damaged.
+    /// What [`Output::Read`] asked for.
     Stored {
         /// Which chunk.
         id: ChunkId,
-        /// Its bytes.
-        bytes: Option<Vec<u8>>,
+        /// The chunk; nothing if it is not there or damaged, and [`ChunkError::NotAsListed`] if it refutes the manifest.
+        chunk: Option<Result<VerifiedChunk, ChunkError>>,
     },
     /// Time passes: to be given several times a second.
     Tick,
@@ -225,17 +226,19 @@ pub enum Output<P> {
         peer: P,
         /// For what.
         wanted: Wanted,
+        /// A chunk on which a patch will do as well.
+        base: Option<ChunkId>,
     },
-    /// Read a chunk from the store, and give it back as [`Input::Stored`].
+    /// Read a chunk of the target from the store and verify it, and give it back as [`Input::Stored`].
     Read {
         /// Which.
-        id: ChunkId,
+        chunk: ChunkRef,
     },
-    /// Put a verified chunk into the store.
+    /// Put a chunk of the target into the store.
     Store {
-        /// Which.
-        id: ChunkId,
-        /// Its bytes.
+        /// The chunk.
+        chunk: VerifiedChunk,
+        /// Its bytes, whole or a patch.
         bytes: Vec<u8>,
     },
     /// Chunks of this snapshot are fetched from now on: note it as the store's sync target.

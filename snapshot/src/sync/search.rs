@@ -133,7 +133,8 @@ impl<P: Clone + Ord> Joiner<P> {
                     && let Some(peer) = self.peers.for_manifest(id, height, now_ms)
                 {
                     self.peers.asked(&peer, wanted, now_ms);
-                    out.push(Output::Ask { peer, wanted });
+                    let base = None;
+                    out.push(Output::Ask { peer, wanted, base });
                     under_way += 1;
                     newer_hoped_for = true;
                 }

@@ -191,7 +191,7 @@ impl<'a> Run<'a> {
             world,
             random: Random::new(seed + 1),
             kinds,
-            joiner: Joiner::new(config, 0, BTreeSet::new(), None),
+            joiner: Joiner::new(config, 0, BTreeSet::new(), None, None),
             now_ms: 0,
             under_way: BTreeMap::new(),
             sent: 0,
@@ -234,7 +234,7 @@ impl<'a> Run<'a> {
         }
         let stored = self.store.keys().copied().collect();
         let resume = self.target.clone().filter(|_| self.random.chance(70));
-        self.joiner = Joiner::new(config, self.now_ms, stored, resume);
+        self.joiner = Joiner::new(config, self.now_ms, stored, resume, None);
         self.banned.clear();
         self.greet();
     }
@@ -270,14 +270,16 @@ impl<'a> Run<'a> {
 
     fn carry_out(&mut self, output: Output<u32>) {
         match output {
-            Output::Ask { peer, wanted } => self.ask(peer, wanted),
-            Output::Read { id } => {
-                let bytes = self.store.get(&id).cloned();
-                self.later(1, Input::Stored { id, bytes });
+            Output::Ask { peer, wanted, .. } => self.ask(peer, wanted),
+            Output::Read { chunk } => {
+                let (id, target) = (chunk.id(), self.target.as_ref().unwrap());
+                let stored = self.store.get(&id);
+                let chunk = stored.map(|bytes| target.verify_chunk(&chunk, bytes));
+                self.later(1, Input::Stored { id, chunk });
             }
-            Output::Store { id, bytes } => {
+            Output::Store { chunk, bytes } => {
                 self.fetched += 1;
-                self.store.insert(id, bytes);
+                self.store.insert(chunk.id(), bytes);
             }
             Output::Target(manifest) => self.target = Some(manifest),
             Output::Ban { peer, lie } => {

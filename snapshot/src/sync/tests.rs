@@ -16,7 +16,7 @@ fn joiner_of_interval(snapshot_interval: u64) -> Joiner<u32> {
         snapshot_interval,
         ..Config::new(CHAIN, set(), Height(1))
     };
-    Joiner::new(config, 0, Default::default(), None)
+    Joiner::new(config, 0, Default::default(), None, None)
 }
 
 fn offer(joiner: &mut Joiner<u32>, now_ms: u64, peer: u32, offers: &[(u64, ManifestId)]) -> Out {
@@ -42,7 +42,7 @@ fn answer(joiner: &mut Joiner<u32>, now_ms: u64, peer: u32, m: &Manifest) -> Out
 
 fn asked(out: &Out) -> Vec<(u32, Wanted)> {
     let one = |o: &Output<u32>| match o {
-        Output::Ask { peer, wanted } => Some((*peer, *wanted)),
+        Output::Ask { peer, wanted, .. } => Some((*peer, *wanted)),
         _ => None,
     };
     out.iter().filter_map(one).collect()
@@ -259,7 +259,7 @@ fn it_gives_up_whatever_names_a_liar_has() {
     for now_ms in (0..4_000_000).step_by(500) {
         for output in joiner.handle(now_ms, Input::Tick) {
             match output {
-                Output::Ask { peer, wanted } if wanted == Wanted::Manifest(good.id()) => {
+                Output::Ask { peer, wanted, .. } if wanted == Wanted::Manifest(good.id()) => {
                     answer(&mut joiner, now_ms, peer, &good);
                 }
                 Output::GaveUp(why) => {

@@ -91,6 +91,11 @@ impl Prefix {
     pub fn contains(&self, place: &Place) -> bool {
         parting(&self.bits.0, &place.0) >= self.len
     }
+
+    /// Whether every place below `other` begins with this prefix.
+    pub fn covers(&self, other: &Self) -> bool {
+        self.len <= other.len && self.contains(&other.bits)
+    }
 }
 
 impl TryFrom<RawPrefix> for Prefix {

@@ -188,6 +188,6 @@ impl Chain {
         let store = Store::open(&dir.snapshots()).unwrap();
         let set = state.validators().current.clone();
         let chunk_bytes_max = state.parameters().chunk_bytes_max;
-        write_snapshot(&store, state.tree(), certified, set, chunk_bytes_max).unwrap();
+        write_snapshot(&store, state.tree(), certified, set, chunk_bytes_max, None).unwrap();
     }
 }

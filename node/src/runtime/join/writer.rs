@@ -2,7 +2,8 @@
 
 use super::NodeError;
 use ::snapshot::{
-    chunk::ChunkId,
+    chunk::VerifiedChunk,
+    manifest::ManifestId,
     store::{Store, StoreError},
 };
 use std::{
@@ -13,22 +14,34 @@ use std::{
 /// Verified chunks that wait for the disk.
 const WRITES_MAX: usize = 32;
 
+/// A chunk of a snapshot, to be put on disk.
+pub(super) struct Put {
+    pub(super) target: ManifestId,
+    pub(super) chunk: VerifiedChunk,
+    /// Whole, or a patch.
+    pub(super) bytes: Vec<u8>,
+}
+
 /// The thread, and the way to it.
 pub(super) struct Writer {
-    pub(super) chunks: SyncSender<(ChunkId, Vec<u8>)>,
+    pub(super) chunks: SyncSender<Put>,
     thread: JoinHandle<Result<u64, StoreError>>,
 }
 
 impl Writer {
     pub(super) fn start(store: Store) -> Result<Self, NodeError> {
-        let (chunks, verified) = sync_channel::<(ChunkId, Vec<u8>)>(WRITES_MAX);
+        let (chunks, verified) = sync_channel::<Put>(WRITES_MAX);
         let thread = std::thread::Builder::new()
             .name("chunks".into())
             .spawn(move || {
                 let mut bytes_total = 0;
-                for (id, bytes) in verified {
-                    store.put_chunk(id, &bytes)?;
-                    bytes_total += bytes.len() as u64;
+                for Put {
+                    target,
+                    chunk,
+                    bytes,
+                } in verified
+                {
+                    bytes_total += store.put_chunk(target, chunk.subtree(), &bytes)?;
                 }
                 Ok(bytes_total)
             })
