@@ -268,6 +268,16 @@ impl UntrustedManifest {
         self.0.chunks.iter().map(ChunkRef::id)
     }
 
+    /// The block that it claims.
+    pub fn block_claimed(&self) -> BlockHash {
+        self.0.header.hash()
+    }
+
+    /// The validators that came with it.
+    pub const fn validators_claimed(&self) -> &ValidatorSet {
+        &self.0.validators
+    }
+
     /// The height that it claims.
     pub const fn height_claimed(&self) -> Height {
         self.0.header.height
