@@ -99,13 +99,17 @@ Examples:
   tintype tx transfer alice erin 100         # makes the account
   tintype keys export erin erin.key")]
     Keys(KeysCommand),
-    /// List, show and take snapshots
+    /// List, show, take, carry and compare snapshots
     #[command(subcommand)]
     #[command(after_help = "\
 Examples:
   tintype snapshot list --node node1
   tintype snapshot show 100
-  tintype snapshot take")]
+  tintype snapshot take
+  tintype snapshot export 100 state.tintype  # of the testnet, verified
+  tintype snapshot verify state.tintype      # offline, against the genesis in ./testnet
+  tintype snapshot import state.tintype node4
+  tintype snapshot diff 100 200")]
     Snapshot(SnapshotCommand),
     /// Check that nodes agree, or that a ledger is whole
     #[command(subcommand)]

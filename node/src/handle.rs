@@ -237,6 +237,11 @@ pub trait Backend: Send + Sync + 'static {
     /// # Errors
     /// [`NotHere`].
     fn manifest(&self, height: Height) -> Result<Vec<u8>, NotHere>;
+    /// A chunk of a snapshot, whole.
+    ///
+    /// # Errors
+    /// [`NotHere`].
+    fn chunk(&self, height: Height, id: Hash) -> Result<Vec<u8>, NotHere>;
     /// Takes a snapshot of the newest state now.
     ///
     /// # Errors

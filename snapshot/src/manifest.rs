@@ -189,6 +189,23 @@ pub enum ManifestError {
         /// The id asked for.
         expected: Hash,
     },
+    /// It is of another block than the one that is trusted.
+    #[error(
+        "it shows height {found_height}, block {found}; trusted is height {height}, block {expected}"
+    )]
+    OtherBlock {
+        /// The height trusted.
+        height: Height,
+        /// The block trusted.
+        expected: BlockHash,
+        /// Its height.
+        found_height: Height,
+        /// Its block.
+        found: BlockHash,
+    },
+    /// The genesis that is trusted names no validators.
+    #[error("the genesis is of no use: {0}")]
+    Trusted(String),
     /// Its header is not to be believed.
     #[error(transparent)]
     Light(#[from] LightError),
@@ -268,16 +285,6 @@ impl UntrustedManifest {
         self.0.chunks.iter().map(ChunkRef::id)
     }
 
-    /// The block that it claims.
-    pub fn block_claimed(&self) -> BlockHash {
-        self.0.header.hash()
-    }
-
-    /// The validators that came with it.
-    pub const fn validators_claimed(&self) -> &ValidatorSet {
-        &self.0.validators
-    }
-
     /// The height that it claims.
     pub const fn height_claimed(&self) -> Height {
         self.0.header.height
@@ -293,6 +300,25 @@ impl UntrustedManifest {
         trusted: &ValidatorSet,
     ) -> Result<Manifest, ManifestError> {
         light::verify_skipping(chain, trusted, &self.0.certified(), &self.0.validators)?;
+        self.complete()
+    }
+
+    /// Verifies it as the snapshot of a block that is trusted, whoever its validators are: the header names their hash.
+    ///
+    /// # Errors
+    /// [`ManifestError::OtherBlock`]; else as [`Self::verify`].
+    pub fn verify_block(self, height: Height, block: BlockHash) -> Result<Manifest, ManifestError> {
+        let header = &self.0.header;
+        if (header.height, header.hash()) != (height, block) {
+            return Err(ManifestError::OtherBlock {
+                height,
+                expected: block,
+                found_height: header.height,
+                found: header.hash(),
+            });
+        }
+        let chain = header.chain;
+        light::verify_alone(&chain, &self.0.certified(), &self.0.validators)?;
         self.complete()
     }
 

@@ -36,6 +36,7 @@ use utoipa::OpenApi;
         blocks::root,
         snapshots::list,
         snapshots::show,
+        snapshots::chunk,
         snapshots::take,
         events::events,
     ),
@@ -70,6 +71,7 @@ pub(super) fn router(api: Api) -> Router {
         .route("/v1/blocks/{name}", get(blocks::block))
         .route("/v1/roots/{height}", get(blocks::root))
         .route("/v1/snapshots/{height}", get(snapshots::show))
+        .route("/v1/snapshots/{height}/chunks/{id}", get(snapshots::chunk))
         .route_layer(from_fn_with_state(api.clone(), guard::bounded));
     // These have bounds of their own: they last as long as they need.
     let long = Router::new()

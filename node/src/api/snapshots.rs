@@ -7,7 +7,13 @@ use super::{
     guard, types,
 };
 use crate::handle::NotHere;
-use axum::{Json, extract::State, http::HeaderMap};
+use axum::{
+    Json,
+    extract::State,
+    http::{HeaderMap, Uri, header},
+    response::IntoResponse,
+};
+use ledger::hash::Hash;
 
 #[utoipa::path(get, path = "/v1/snapshots", tag = "snapshots", responses(
     (status = 200, description = "All snapshots here, newest first", body = types::Snapshots),
@@ -48,6 +54,33 @@ pub(super) async fn show(
         }))
     })
     .await
+}
+
+#[utoipa::path(get, path = "/v1/snapshots/{height}/chunks/{id}", tag = "snapshots",
+    params(
+        ("height" = u64, Path, description = "The snapshot's height"),
+        ("id" = String, Path, description = "The chunk's hash, as the manifest lists it"),
+    ),
+    responses(
+        (status = 200, description = "The chunk, whole: see docs/formats-snapshot.md", body = Vec<u8>,
+            content_type = "application/octet-stream"),
+        (status = "4XX", description = "Not here, or badly asked", body = types::ErrorDocument),
+    ))]
+pub(super) async fn chunk(
+    State(api): State<Api>,
+    Path(height): Path,
+    uri: Uri,
+    Query(Nothing {}): Query<Nothing>,
+) -> Result<impl IntoResponse, ApiError> {
+    let height = extract::height(&height)?;
+    let id = extract::segment(&uri, 4);
+    let id = String::from_utf8_lossy(&id);
+    let id: Hash = id.parse().map_err(|_| {
+        let message = format!("{:?} is no hash", extract::shortened(&id));
+        ApiError::bad_request(message, "give all 64 hex digits")
+    })?;
+    let bytes = api.ask(move |node| Ok(node.chunk(height, id)?)).await?;
+    Ok(([(header::CONTENT_TYPE, "application/octet-stream")], bytes))
 }
 
 #[utoipa::path(post, path = "/v1/snapshots", tag = "snapshots", responses(

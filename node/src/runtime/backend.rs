@@ -8,11 +8,12 @@ use crate::{
         TransactionStatus,
     },
 };
+use ::snapshot::chunk::ChunkId;
 use ledger::{
     block::CommittedBlock,
     codec,
     genesis::Genesis,
-    hash::{Address, StateRoot, TxId},
+    hash::{Address, Hash, StateRoot, TxId},
     state::State,
     transaction::{SignedTransaction, VerifiedTransaction, verify_batch},
     units::{Height, Nonce},
@@ -195,6 +196,10 @@ impl Backend for Shared {
 
     fn manifest(&self, height: Height) -> Result<Vec<u8>, NotHere> {
         self.snapshots.manifest_at(height)
+    }
+
+    fn chunk(&self, height: Height, id: Hash) -> Result<Vec<u8>, NotHere> {
+        self.snapshots.chunk_at(height, ChunkId(id))
     }
 
     fn take_snapshot(&self) -> Result<SnapshotInfo, NotHere> {

@@ -4,6 +4,9 @@
 //! business, which trusts nobody; here its requests are carried out, and what it ends with is made the node's own:
 //! first the manifest (its chunks are there already), then a block log that begins after it. A crash in between leaves
 //! a whole snapshot, from which the next start goes on.
+//!
+//! A node that has a state and lags far behind does the same beside executing blocks ([`jump`]): it asks for what changed since
+//! its own snapshot, and starts over from its folder.
 
 mod plan;
 mod writer;
@@ -22,7 +25,8 @@ use ledger::{
     units::Height,
 };
 use p2p::{Peer, Request, Response};
-use plan::{Heard, Plan, plan};
+pub(super) use plan::Having;
+use plan::{Heard, Plan, jumps, plan};
 use std::{
     collections::BTreeSet,
     sync::{
@@ -38,6 +42,10 @@ use writer::{Put, Writer};
 const OFFER_WINDOW_MS: u64 = 500;
 /// How often it looks what peers have said.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// How often a node that follows the chain looks how far behind it is.
+const LOOK_BEHIND_EVERY: Duration = Duration::from_millis(500);
+/// How long it executes blocks after a snapshot could not be had in time.
+const AFTER_FAILED_JUMP: Duration = Duration::from_secs(30);
 /// How often a joiner is told that time passes.
 const TICK_EVERY: Duration = Duration::from_millis(100);
 
@@ -83,10 +91,43 @@ pub(super) async fn join(
         }
     }
     tracing::info!("fetching a snapshot");
-    let driver = Driver::new(Arc::clone(shared), stopping)?;
+    let driver = Driver::new(Arc::clone(shared), Height(1), stopping)?;
     let joined = tokio::task::spawn_blocking(move || driver.run()).await;
     shared.set_sync(None);
     joined.map_err(|_| NodeError::Died("the joiner"))?
+}
+
+/// Waits until this node, which has a state, lags so far behind its peers' snapshots that fetching one is better than
+/// executing the blocks, and fetches it. Over when there is one in the store from which it should start over; as long as
+/// there is none, it lasts.
+///
+/// # Errors
+/// [`NodeError`] if the disk fails.
+pub(super) async fn jump(
+    shared: &Arc<Shared>,
+    mode: SyncMode,
+    mut stopping: watch::Receiver<bool>,
+) -> Result<(), NodeError> {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(LOOK_BEHIND_EVERY) => {}
+            _ = stopping.wait_for(|stop| *stop) => std::future::pending().await,
+        }
+        let own = shared.latest();
+        let Some(height_min) = jumps(mode, own, &shared.heard_of()) else {
+            continue;
+        };
+        tracing::info!(%own, snapshots_from = %height_min, "far behind the others: fetching what changed since");
+        let driver = Driver::new(Arc::clone(shared), height_min, stopping.clone())?;
+        let joined = tokio::task::spawn_blocking(move || driver.run()).await;
+        shared.set_sync(None);
+        let joined = joined.map_err(|_| NodeError::Died("the joiner"))??;
+        match joined {
+            Some(joined) if joined.state.height() > shared.latest() => return Ok(()),
+            // The blocks were faster, or nobody sent a snapshot: that costs nothing but some time.
+            _ => tokio::time::sleep(AFTER_FAILED_JUMP).await,
+        }
+    }
 }
 
 /// A joiner, and all that carries out what it wants.
@@ -104,7 +145,11 @@ struct Driver {
 }
 
 impl Driver {
-    fn new(shared: Arc<Shared>, stopping: watch::Receiver<bool>) -> Result<Self, NodeError> {
+    fn new(
+        shared: Arc<Shared>,
+        height_min: Height,
+        stopping: watch::Receiver<bool>,
+    ) -> Result<Self, NodeError> {
         let store = shared.snapshots.store().clone();
         let trusted = shared
             .genesis
@@ -123,7 +168,7 @@ impl Driver {
             offer_window_ms: OFFER_WINDOW_MS,
             // Of the first blocks. Should it have been changed, that several peers have a snapshot speaks for it.
             snapshot_interval: shared.genesis.parameters.snapshot_interval,
-            ..Config::new(shared.chain, trusted, Height(1))
+            ..Config::new(shared.chain, trusted, height_min)
         };
         let (say, inputs) = channel();
         Ok(Self {
@@ -172,7 +217,7 @@ impl Driver {
                         return self.done(&tree, &manifest).map(Some);
                     }
                     Output::GaveUp(why) => {
-                        tracing::warn!(%why, "no snapshot can be had: starting from the genesis, block by block");
+                        tracing::warn!(%why, "no snapshot can be had: going on block by block");
                         self.writer.finish()?;
                         self.shared.snapshots.store().clear_sync_target()?;
                         return Ok(None);

@@ -157,15 +157,42 @@ pub enum NodeError {
 /// # Errors
 /// [`NodeError`] says why it did not start or could not go on.
 pub fn run(dir: NodeDir) -> Result<(), NodeError> {
-    let recovered = recover(dir)?;
+    let mut recovered = recover(dir.clone())?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .map_err(machine("cannot start threads"))?;
-    let result = runtime.block_on(serve(recovered, told_to_stop()));
+    let (stop, stopping) = watch::channel(false);
+    runtime.spawn(async move {
+        told_to_stop().await;
+        stop.send_replace(true);
+    });
+    let result = loop {
+        let mut stopping = stopping.clone();
+        let stopped = async move {
+            let _ = stopping.wait_for(|stop| *stop).await;
+        };
+        match runtime.block_on(serve(recovered, stopped)) {
+            Ok(Ended::StartOver) => match recover(dir.clone()) {
+                Ok(anew) => recovered = anew,
+                Err(error) => break Err(error),
+            },
+            Ok(Ended::Stopped) => break Ok(()),
+            Err(error) => break Err(error),
+        }
+    };
     runtime.shutdown_timeout(Duration::from_secs(2));
     result
+}
+
+/// Why a node has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It was told to.
+    Stopped,
+    /// Its folder holds a snapshot far ahead of its blocks: it is to be recovered and served again.
+    StartOver,
 }
 
 fn machine(what: &'static str) -> impl FnOnce(std::io::Error) -> NodeError {
@@ -179,7 +206,7 @@ fn machine(what: &'static str) -> impl FnOnce(std::io::Error) -> NodeError {
 pub async fn serve(
     recovered: Recovered,
     stop: impl Future<Output = ()> + Send + 'static,
-) -> Result<(), NodeError> {
+) -> Result<Ended, NodeError> {
     let Recovered {
         dir,
         config,
@@ -304,7 +331,7 @@ async fn follow(
     shared: &Arc<Shared>,
     following: Following<'_>,
     mut stopping: watch::Receiver<bool>,
-) -> Result<(), NodeError> {
+) -> Result<Ended, NodeError> {
     let Following {
         dir,
         config,
@@ -330,7 +357,7 @@ async fn follow(
         }
     }
     if *stopping.borrow() {
-        return Ok(());
+        return Ok(Ended::Stopped);
     }
     shared.follow_from(&start.state, start.head.clone().map(certified));
     let incarnation = next_incarnation(dir)?;
@@ -359,10 +386,12 @@ async fn follow(
             let _ = ended.send(runner.run(effects));
         })
         .map_err(machine("cannot start the replica's thread"))?;
+    let jumped = join::jump(shared, config.sync.mode, stopping.clone());
     let result = tokio::select! {
-        _ = stopping.wait_for(|stop| *stop) => Ok(()),
+        _ = stopping.wait_for(|stop| *stop) => Ok(Ended::Stopped),
+        jumped = jumped => jumped.map(|()| Ended::StartOver),
         result = &mut end => match result {
-            Ok(result) => result.map_err(NodeError::from),
+            Ok(result) => result.map(|()| Ended::Stopped).map_err(NodeError::from),
             Err(_) => Err(NodeError::Died("the replica")),
         },
     };

@@ -379,6 +379,15 @@ impl Shared {
         (heads.len(), heads.values().filter(offers).count())
     }
 
+    /// What each peer says it has.
+    pub(super) fn heard_of(&self) -> Vec<join::Having> {
+        let having = |head: &Head| join::Having {
+            earliest_block: head.status.earliest_block,
+            snapshot: head.status.snapshots.iter().map(|s| s.height).max(),
+        };
+        lock(&self.heads).values().map(having).collect()
+    }
+
     /// The highest block that a peer has shown, its certificate checked as far as it can be here.
     pub(super) fn highest_certified(&self) -> Option<Height> {
         lock(&self.heads).values().filter_map(|h| h.certified).max()

@@ -43,10 +43,18 @@ pub(super) struct Snapshots {
     /// What each one cost when it was written: the chunks alone do not tell once older snapshots are gone. Told only.
     written: Mutex<BTreeMap<Hash, u64>>,
     written_file: PathBuf,
-    leases: Mutex<Leases<Peer>>,
+    leases: Mutex<Leases<Holder>>,
     events: broadcast::Sender<Event>,
     pub(super) skipped_total: AtomicU64,
     pub(super) taken_total: AtomicU64,
+}
+
+/// Who is fetching a snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Holder {
+    Peer(Peer),
+    /// Whoever asks by HTTP.
+    Client,
 }
 
 /// A state to be written, and who wants to know.
@@ -182,17 +190,35 @@ impl Snapshots {
 
     /// The manifest of a height, encoded.
     pub(super) fn manifest_at(&self, height: Height) -> Result<Vec<u8>, NotHere> {
+        Ok(self.fetched_by_client(height)?.encode())
+    }
+
+    /// A chunk of the snapshot of a height, whole.
+    pub(super) fn chunk_at(&self, height: Height, id: ChunkId) -> Result<Vec<u8>, NotHere> {
+        let manifest = self.fetched_by_client(height)?;
+        let none = || NotHere::Unknown(format!("chunk {id} in the snapshot at height {height}"));
+        let chunk = manifest.chunk(&id).ok_or_else(none)?;
+        let read = self.store.chunk_for_peer(&manifest, chunk, None);
+        read.map_err(|error| {
+            self.report_damage();
+            NotHere::Failed(error.to_string())
+        })
+    }
+
+    fn fetched_by_client(&self, height: Height) -> Result<Arc<Manifest>, NotHere> {
         let manifests = self.store.manifests();
-        let found = manifests.iter().find(|m| m.height() == height);
-        found
-            .map(|m| m.encode())
-            .ok_or_else(|| NotHere::Unknown(format!("a snapshot at height {height}")))
+        let found = manifests.into_iter().find(|m| m.height() == height);
+        let none = || NotHere::Unknown(format!("a snapshot at height {height}"));
+        let manifest = found.ok_or_else(none)?;
+        let now = Instant::now();
+        self.leases().take(Holder::Client, manifest.id(), now);
+        Ok(manifest)
     }
 
     /// A manifest for a peer, encoded.
     pub(super) fn manifest_for_peer(&self, peer: Peer, id: ManifestId) -> Option<Vec<u8>> {
         let manifest = self.store.read_manifest(&id).ok()?;
-        self.leases().take(peer, id, Instant::now());
+        self.leases().take(Holder::Peer(peer), id, Instant::now());
         Some(manifest.encode())
     }
 
@@ -204,7 +230,8 @@ impl Snapshots {
         base: Option<ChunkId>,
     ) -> Option<Vec<u8>> {
         let manifest = self.fetched_by(&peer, &id)?;
-        self.leases().take(peer, manifest.id(), Instant::now());
+        let holder = Holder::Peer(peer);
+        self.leases().take(holder, manifest.id(), Instant::now());
         let chunk = manifest.chunk(&id)?;
         match self.store.chunk_for_peer(&manifest, chunk, base) {
             Ok(bytes) => Some(bytes),
@@ -219,7 +246,7 @@ impl Snapshots {
     /// Whoever asks for a chunk is fetching a snapshot that has it: the one it asked for last, or else the newest.
     fn fetched_by(&self, peer: &Peer, id: &ChunkId) -> Option<Arc<Manifest>> {
         let manifests = self.store.manifests();
-        let last = self.leases().of(peer);
+        let last = self.leases().of(&Holder::Peer(*peer));
         let mut having = manifests.iter().filter(|m| m.chunk(id).is_some());
         let fetched = having.clone().find(|m| Some(m.id()) == last);
         fetched.or_else(|| having.next()).cloned()
@@ -289,7 +316,7 @@ impl Snapshots {
         self.written.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn leases(&self) -> MutexGuard<'_, Leases<Peer>> {
+    fn leases(&self) -> MutexGuard<'_, Leases<Holder>> {
         self.leases.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -8,9 +8,8 @@
 //! and the manifest under its certificate.
 //!
 //! # Trust
-//! None in the file. [`UnverifiedArchive`] has only read the manifest; [`UnverifiedArchive::verify`] believes it from a set of
-//! validators, [`UnverifiedArchive::verify_block`] from the hash of its block, and nothing else is to be had of it before. Each
-//! chunk is verified as it is read. Nothing is allocated for what a length only promises.
+//! None in the file. [`UnverifiedArchive`] has only read the manifest, and gives nothing else before that is believed
+//! ([`UnverifiedArchive::verify_by`]). Each chunk is verified as it is read. Nothing is allocated for what a length only promises.
 //!
 //! # Cost
 //! Reading streams: memory is that of a few chunks, which are verified on all cores. A file that can be sought in gives any
@@ -28,7 +27,7 @@ pub use read::{Archive, UnverifiedArchive, VerifiedBytes};
 pub use write::ArchiveWriter;
 
 use crate::{chunk::ChunkError, manifest::ManifestError};
-use ledger::{hash::BlockHash, state::tree::Prefix, units::Height};
+use ledger::state::tree::Prefix;
 use std::io;
 
 /// How a file begins that is an archive.
@@ -62,20 +61,6 @@ pub enum ArchiveError {
     /// The manifest is not to be believed.
     #[error("the archive's manifest: {0}")]
     Manifest(#[from] ManifestError),
-    /// It is of another block than the one that is trusted.
-    #[error(
-        "the archive shows height {found_height}, block {found}; trusted is height {height}, block {expected}"
-    )]
-    OtherBlock {
-        /// The height trusted.
-        height: Height,
-        /// The block trusted.
-        expected: BlockHash,
-        /// The archive's height.
-        found_height: Height,
-        /// The archive's block.
-        found: BlockHash,
-    },
     /// It ends before its last chunk does.
     #[error("the archive ends within chunk {index} of {count}, at byte {offset}: it was cut short")]
     Cut {

@@ -3,12 +3,7 @@
 use super::{ArchiveError, FORMAT, HEAD_BYTES, MAGIC};
 use crate::{
     chunk::{self, VerifiedChunk},
-    manifest::{ChunkRef, MANIFEST_BYTES_MAX, Manifest, UntrustedManifest},
-};
-use ledger::{
-    hash::{BlockHash, ChainId},
-    units::Height,
-    validators::ValidatorSet,
+    manifest::{ChunkRef, MANIFEST_BYTES_MAX, Manifest, ManifestError, UntrustedManifest},
 };
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use std::{
@@ -73,49 +68,16 @@ impl<R: Read> UnverifiedArchive<R> {
         })
     }
 
-    /// What it claims to show.
-    pub const fn claimed(&self) -> &UntrustedManifest {
-        &self.manifest
-    }
-
-    /// Believes the manifest from a set of validators that is trusted, the genesis's say.
+    /// Believes the manifest if `verify` does: [`UntrustedManifest::verify`] say, from the genesis's validators.
     ///
     /// # Errors
     /// [`ArchiveError::Manifest`].
-    pub fn verify(
+    pub fn verify_by(
         self,
-        chain: &ChainId,
-        trusted: &ValidatorSet,
+        verify: impl FnOnce(UntrustedManifest) -> Result<Manifest, ManifestError>,
     ) -> Result<Archive<R>, ArchiveError> {
-        let manifest = self.manifest.verify(chain, trusted)?;
+        let manifest = verify(self.manifest)?;
         Ok(Archive::new(manifest, self.file, self.offset))
-    }
-
-    /// Believes the manifest if it is of this very block, which somebody trusted has named.
-    ///
-    /// # Errors
-    /// [`ArchiveError::OtherBlock`], or [`ArchiveError::Manifest`] if it does not hold together.
-    pub fn verify_block(
-        self,
-        chain: &ChainId,
-        height: Height,
-        block: BlockHash,
-    ) -> Result<Archive<R>, ArchiveError> {
-        let (found_height, found) = (
-            self.manifest.height_claimed(),
-            self.manifest.block_claimed(),
-        );
-        if (found_height, found) != (height, block) {
-            return Err(ArchiveError::OtherBlock {
-                height,
-                expected: block,
-                found_height,
-                found,
-            });
-        }
-        // The header, which is believed, names the hash of the set that came with it.
-        let set = self.manifest.validators_claimed().clone();
-        self.verify(chain, &set)
     }
 }
 

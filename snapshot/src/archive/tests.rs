@@ -2,14 +2,22 @@
 
 use super::*;
 use crate::{
-    chunk,
+    chunk::{self, ChunkError},
     fixtures::{CHAIN, certified_by, keys, set, set_of, tree},
-    manifest::Manifest,
+    manifest::{Manifest, ManifestError, UntrustedManifest},
 };
-use ledger::state::tree::{Subtree, Tree};
+use ledger::{
+    hash::BlockHash,
+    state::tree::{Subtree, Tree},
+    units::Height,
+};
 use std::fs::File;
 
 const CUT: u64 = crate::fixtures::CUT;
+
+fn by_genesis(claimed: UntrustedManifest) -> Result<Manifest, ManifestError> {
+    claimed.verify(&CHAIN, &set())
+}
 
 fn archive(tree: &Tree) -> (Manifest, Vec<u8>) {
     let certified = certified_by(tree, 7, &keys(1));
@@ -26,7 +34,7 @@ fn archive(tree: &Tree) -> (Manifest, Vec<u8>) {
 }
 
 fn read(file: &[u8]) -> Result<Tree, ArchiveError> {
-    let archive = UnverifiedArchive::open(file)?.verify(&CHAIN, &set())?;
+    let archive = UnverifiedArchive::open(file)?.verify_by(by_genesis)?;
     let chunks: Result<Vec<Subtree>, _> = archive
         .map(|chunk| chunk.map(|c| c.chunk.into_subtree()))
         .collect();
@@ -63,7 +71,7 @@ fn a_changed_byte_is_found_and_its_place_told() {
             }
             Err(ArchiveError::Manifest(_)) => assert!(at < chunks_begin, "byte {at}"),
             Err(ArchiveError::Chunk {
-                error: chunk::ChunkError::NotAsListed { .. },
+                error: ChunkError::NotAsListed { .. },
                 ..
             }) => assert!(at < chunks_begin, "byte {at}"),
             Err(ArchiveError::Chunk { offset, .. }) => {
@@ -112,13 +120,16 @@ fn it_is_believed_from_validators_or_from_the_hash_of_its_block() {
     let writer = ArchiveWriter::begin(Vec::new(), &manifest).unwrap();
     let (file, _) = writer.finish().unwrap();
     let open = || UnverifiedArchive::open(&file[..]).unwrap();
-    let error = open().verify(&CHAIN, &set()).unwrap_err();
+    let error = open().verify_by(by_genesis).unwrap_err();
     assert!(matches!(error, ArchiveError::Manifest(_)), "{error}");
-    let (height, block) = (manifest.height(), manifest.block());
-    assert!(open().verify_block(&CHAIN, height, block).is_ok());
-    let other = BlockHash([9; 32]);
-    let error = open().verify_block(&CHAIN, height, other).unwrap_err();
-    assert!(matches!(error, ArchiveError::OtherBlock { .. }), "{error}");
+    let by_block = |block| move |m: UntrustedManifest| m.verify_block(Height(7), block);
+    assert!(open().verify_by(by_block(manifest.block())).is_ok());
+    let error = open().verify_by(by_block(BlockHash([9; 32]))).unwrap_err();
+    let other = matches!(
+        error,
+        ArchiveError::Manifest(ManifestError::OtherBlock { .. })
+    );
+    assert!(other, "{error}");
 }
 
 #[test]
@@ -130,7 +141,7 @@ fn any_chunk_of_a_file_is_read_by_itself() {
     let open = |bytes: &[u8]| {
         std::fs::write(&path, bytes).unwrap();
         let archive = UnverifiedArchive::open(File::open(&path).unwrap()).unwrap();
-        ArchiveFile::index(archive.verify(&CHAIN, &set()).unwrap())
+        ArchiveFile::index(archive.verify_by(by_genesis).unwrap())
     };
     let file = open(&bytes).unwrap();
     for chunk in manifest.chunks().iter().rev() {

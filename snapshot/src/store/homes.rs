@@ -255,6 +255,12 @@ impl Homes {
 }
 
 impl Chain {
+    /// Bytes on disk of all its parts.
+    pub(super) fn stored_bytes(&self) -> u64 {
+        let patches = self.patches.iter().map(|(_, record)| record.stored_bytes());
+        self.whole_bytes + patches.sum::<u64>()
+    }
+
     /// Reads a chunk and verifies it.
     pub(super) fn load(
         &self,

@@ -186,6 +186,18 @@ impl Store {
         whole.sum::<u64>() + patches.sum::<u64>()
     }
 
+    /// Bytes that loading a snapshot reads.
+    pub fn read_bytes(&self, manifest: &Manifest) -> u64 {
+        let index = self.index();
+        let bytes = |id| {
+            index
+                .homes
+                .chain(&id)
+                .map_or(0, |chain| chain.stored_bytes())
+        };
+        manifest.chunk_ids().map(bytes).sum()
+    }
+
     /// Puts the manifest of a snapshot whose chunks are all there: from now on it is offered.
     ///
     /// # Errors

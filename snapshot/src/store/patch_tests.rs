@@ -76,17 +76,6 @@ fn write(
     (Picture { manifest, tree }, report)
 }
 
-/// Bytes that loading a snapshot reads.
-fn read_bytes(store: &Store, manifest: &Manifest) -> u64 {
-    let index = store.index();
-    let chain = |id| index.homes.chain(&id).unwrap();
-    let bytes = |c: homes::Chain| {
-        let patches = c.patches.iter().map(|(_, record)| record.stored_bytes());
-        c.whole_bytes + patches.sum::<u64>()
-    };
-    manifest.chunk_ids().map(chain).map(bytes).sum()
-}
-
 fn disk_bytes(dir: &TempDir) -> u64 {
     let of = |folder: &str| {
         let files = fs::read_dir(dir.path().join(folder)).unwrap();
@@ -154,7 +143,7 @@ fn a_hundred_snapshots_of_a_busy_state_take_less_than_twice_the_state() {
         store.retain(2, &BTreeSet::new()).unwrap();
         written += report.new_bytes;
         changed += busy.changed_bytes;
-        let read = read_bytes(&store, &picture.manifest);
+        let read = store.read_bytes(&picture.manifest);
         assert!(
             read <= first.new_bytes * 3 / 2,
             "height {height}: {read} bytes to load"

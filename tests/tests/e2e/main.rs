@@ -7,6 +7,7 @@
     reason = "a test fails by panicking, and then shows the nodes' logs"
 )]
 
+mod archives;
 mod crashes;
 mod index;
 mod launcher;

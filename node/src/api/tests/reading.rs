@@ -226,6 +226,12 @@ async fn snapshots_are_taken_listed_and_shown() {
         (shown.snapshot, shown.manifest_hex.as_str()),
         (taken, "cafe")
     );
+    let chunk = |first: &str| format!("/v1/snapshots/1/chunks/{first}{}", "0".repeat(62));
+    let (status, body) = api.get(&chunk("07")).await;
+    assert_eq!((status, body), (StatusCode::OK, vec![1, 2, 3]));
+    assert_eq!(api.refused(&chunk("08")).await, (404, "not_found".into()));
+    let short = "/v1/snapshots/1/chunks/0707".to_owned();
+    assert_eq!(api.refused(&short).await, (400, "bad_request".into()));
 }
 
 /// The paths of the contract, and nothing else: a path that is added must be written into both.
@@ -248,6 +254,7 @@ async fn the_description_lists_every_path() {
             "/v1/validators",
             "/v1/snapshots",
             "/v1/snapshots/{height}",
+            "/v1/snapshots/{height}/chunks/{id}",
             "/v1/roots/{height}",
             "/v1/events",
         ]

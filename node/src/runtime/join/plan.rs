@@ -1,6 +1,7 @@
-//! Whether a node without a state fetches a snapshot or executes every block, from what peers say in the first moments. Pure.
+//! Whether a node fetches a snapshot or executes every block, from what its peers say. Pure.
 
 use crate::config::SyncMode;
+use ledger::units::Height;
 use std::time::Duration;
 
 /// How long a new node listens for snapshots before it takes to blocks.
@@ -57,9 +58,74 @@ pub(super) fn plan(mode: SyncMode, heard: Heard) -> Plan {
     }
 }
 
+/// Blocks that are executed sooner than a snapshot is fetched and loaded.
+const LAG_MIN: u64 = 1_000;
+
+/// What a peer has.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::runtime) struct Having {
+    /// Its first block.
+    pub(in crate::runtime) earliest_block: Height,
+    /// Its newest snapshot.
+    pub(in crate::runtime) snapshot: Option<Height>,
+}
+
+/// Whether a node whose state is of height `own` should fetch a snapshot instead of executing the blocks, and from which height
+/// on one is worth it.
+///
+/// It should when snapshots are far ahead of it, or when nobody has the block that comes next.
+pub(super) fn jumps(mode: SyncMode, own: Height, peers: &[Having]) -> Option<Height> {
+    let newest = peers.iter().filter_map(|peer| peer.snapshot).max()?;
+    let next = own.next();
+    let blocks_are_gone = peers.iter().all(|peer| peer.earliest_block > next);
+    let lag_min = match mode {
+        SyncMode::Blocks if !blocks_are_gone => return None,
+        _ if blocks_are_gone => 1,
+        SyncMode::Snapshot | SyncMode::Blocks => 1,
+        SyncMode::Auto => LAG_MIN,
+    };
+    let height_min = Height(own.0.saturating_add(lag_min));
+    (newest >= height_min).then_some(height_min)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn having(earliest_block: u64, snapshot: u64) -> Having {
+        Having {
+            earliest_block: Height(earliest_block),
+            snapshot: Some(Height(snapshot)).filter(|height| height.0 > 0),
+        }
+    }
+
+    #[test]
+    fn a_node_that_lags_little_executes_blocks() {
+        let own = Height(500);
+        for (mode, newest, from) in [
+            (SyncMode::Auto, 1_499, None),
+            (SyncMode::Auto, 1_500, Some(1_500)),
+            (SyncMode::Snapshot, 501, Some(501)),
+            (SyncMode::Snapshot, 500, None),
+            (SyncMode::Blocks, 90_000, None),
+        ] {
+            let peers = [having(1, newest), having(1, 0)];
+            let found = jumps(mode, own, &peers);
+            assert_eq!(found, from.map(Height), "{mode:?}, {newest}");
+        }
+        assert_eq!(jumps(SyncMode::Auto, own, &[]), None);
+    }
+
+    #[test]
+    fn what_nobody_has_cannot_be_executed() {
+        let own = Height(500);
+        let all_gone = [having(502, 510), having(700, 710)];
+        let one_has_it = [having(501, 510), having(700, 710)];
+        for mode in [SyncMode::Auto, SyncMode::Blocks] {
+            assert_eq!(jumps(mode, own, &all_gone), Some(Height(501)));
+            assert_eq!(jumps(mode, own, &one_has_it), None);
+        }
+    }
 
     fn heard(peers: usize, offering: usize, waited_ms: u64) -> Heard {
         Heard {

@@ -1,4 +1,9 @@
-//! `tintype snapshot`: the snapshots on a node's disk.
+//! `tintype snapshot`: the snapshots on a node's disk, and in files.
+
+mod archive;
+mod diff;
+mod source;
+mod trust;
 
 use crate::{
     api,
@@ -21,6 +26,7 @@ use snapshot::{
     manifest::{ChunkRef, ManifestError, UntrustedManifest},
 };
 use std::time::Duration;
+use trust::TrustArgs;
 
 /// How long taking a snapshot may last.
 const TAKE_LIMIT: Duration = Duration::from_secs(300);
@@ -37,6 +43,47 @@ pub enum SnapshotCommand {
     },
     /// Take a snapshot of the newest state now
     Take,
+    /// Write a node's snapshot into a file, verified
+    Export {
+        /// Its height
+        height: u64,
+        /// The file
+        file: String,
+        /// Replace the file if it is there
+        #[arg(long)]
+        force: bool,
+        /// What to believe it by.
+        #[command(flatten)]
+        trust: TrustArgs,
+    },
+    /// Let a node that does not run start from the snapshot in a file
+    Import {
+        /// The file
+        file: String,
+        /// The node's name or folder [default: the folder that --dir names]
+        into: Option<String>,
+        /// Believe the snapshot if it is of this block, whoever its validators are
+        #[arg(long, value_name = "HEIGHT:HASH")]
+        trust: Option<String>,
+    },
+    /// Check the snapshot in a file from its first byte to its last; no node is needed
+    Verify {
+        /// The file
+        file: String,
+        /// What to believe it by.
+        #[command(flatten)]
+        trust: TrustArgs,
+    },
+    /// Show which entries two snapshots differ in
+    Diff {
+        /// The older one: a height, or a file
+        left: String,
+        /// The newer one: a height, or a file
+        right: String,
+        /// What to believe it by.
+        #[command(flatten)]
+        trust: TrustArgs,
+    },
 }
 
 /// Does what was typed.
@@ -44,6 +91,26 @@ pub enum SnapshotCommand {
 /// # Errors
 /// If the node does not answer or has no such snapshot.
 pub fn run(context: &Context, command: &SnapshotCommand) -> Result {
+    match command {
+        SnapshotCommand::Export {
+            height,
+            file,
+            force,
+            trust,
+        } => archive::export(context, *height, file, *force, trust),
+        SnapshotCommand::Import { file, into, trust } => {
+            archive::import(context, file, into.as_deref(), trust.as_deref())
+        }
+        SnapshotCommand::Verify { file, trust } => archive::verify(context, file, trust),
+        SnapshotCommand::Diff { left, right, trust } => diff::run(context, left, right, trust),
+        SnapshotCommand::List | SnapshotCommand::Show { .. } | SnapshotCommand::Take => {
+            on_node(context, command)
+        }
+    }
+}
+
+/// What is asked of a node.
+fn on_node(context: &Context, command: &SnapshotCommand) -> Result {
     let client = context.client()?;
     match command {
         SnapshotCommand::List => {
@@ -66,6 +133,7 @@ pub fn run(context: &Context, command: &SnapshotCommand) -> Result {
             let taken: api::Snapshot = client.post("/v1/snapshots", &nothing, TAKE_LIMIT)?;
             context.out.result(&taken, || text(&taken));
         }
+        _ => {}
     }
     Ok(())
 }
