@@ -67,6 +67,7 @@ Examples:
   tintype testnet                        # make or carry on ./testnet, and show it until Ctrl-C
   tintype testnet --detach               # return at the first block, and leave it running
   tintype testnet --fresh --validators 7 # remove it and begin anew, with seven validators
+  tintype testnet --fresh --entries 1000000
   tintype testnet status --watch
   tintype testnet add --validator
   tintype testnet kill node2

@@ -10,7 +10,7 @@ use crate::{
     names::is_like_an_address,
 };
 use ledger::{
-    genesis::{Genesis, GenesisAccount, GenesisValidator, PROTOCOL_VERSION, Parameters},
+    genesis::{Generated, Genesis, GenesisAccount, GenesisValidator, PROTOCOL_VERSION, Parameters},
     keys::SecretKey,
     store::disk::write_atomic,
     units::{Amount, Power, TimestampMs},
@@ -34,6 +34,8 @@ pub struct Plan {
     pub validators: Option<usize>,
     /// Blocks from one snapshot to the next.
     pub snapshot_interval: Option<u64>,
+    /// Generated records of its first state.
+    pub entries: Option<u64>,
     /// The first port, if it was asked for.
     pub base_port: Option<u16>,
     /// Whether it takes the place of the one that is there.
@@ -59,6 +61,11 @@ impl Plan {
             .check()
             .map_err(|e| Failure::usage(e.to_string()))?;
         Ok(parameters)
+    }
+
+    fn generated(&self) -> Option<Generated> {
+        // None is no size of a generated space, but it is one of a testnet.
+        self.entries.filter(|count| *count > 0).map(Generated::of)
     }
 
     /// Ports for all validators, free at the moment.
@@ -194,7 +201,16 @@ fn agrees_with_plan(testnet: &Testnet, plan: &Plan) -> Result {
     }
     let interval = genesis.parameters.snapshot_interval;
     match plan.snapshot_interval {
-        Some(asked) if asked != interval => other("a snapshot interval of", interval, asked),
+        Some(asked) if asked != interval => {
+            return other("a snapshot interval of", interval, asked);
+        }
+        _ => {}
+    }
+    let entries = genesis.generated.map_or(0, |generated| generated.count);
+    match plan.entries {
+        Some(asked) if asked != entries => {
+            other("a number of generated records of", entries, asked)
+        }
         _ => Ok(()),
     }
 }
@@ -258,6 +274,7 @@ fn create(testnet: &Testnet, stage: &Testnet, plan: &Plan) -> Result {
         parameters,
         validators,
         accounts,
+        generated: plan.generated(),
     };
     genesis.check().map_err(|e| Failure::usage(e.to_string()))?;
     let text = genesis.to_json();

@@ -60,6 +60,7 @@ pub fn folders(root: &std::path::Path, count: usize) -> (Vec<NodeDir>, Vec<Publi
             address: ALICE,
             balance: Amount(1_000),
         }],
+        generated: None,
     };
     let ports = free_ports(count);
     let address = |port: &u16| format!("/ip4/127.0.0.1/tcp/{port}");

@@ -8,6 +8,7 @@ use crate::{
     wait::eventually,
 };
 use cli::client::Client;
+use ledger::genesis::Generated;
 use serde_json::Value;
 use std::sync::mpsc;
 
@@ -162,4 +163,35 @@ fn nodes_start_from_their_snapshots_after_kill_9() {
     net.assert_agreement(31, 4);
     let sum = 1_000_000 + kept.len() as u64;
     assert_eq!(net.ok("query account bob")["balance"], sum);
+}
+
+#[test]
+fn a_testnet_of_any_size_has_its_records_from_the_start() {
+    let net = Net::empty();
+    net.ok("testnet --detach --validators 1 --entries 1000 --snapshot-interval 10");
+    let generated = Generated::of(1_000);
+    for number in [0, 999] {
+        let record = net.ok(&format!("query record generated {}", generated.key(number)));
+        assert_eq!(record["verified"], true, "{record}");
+        assert_eq!(record["version"], number + 1, "{record}");
+        let value = hex::encode(generated.value(number));
+        assert_eq!(record["value_hex"], value, "{record}");
+    }
+    let beyond = format!("query record generated {}", generated.key(1_000));
+    net.fails(&beyond, 3, "not_found");
+    // They can be written over, and their space goes on counting.
+    let key = generated.key(5);
+    net.ok(&format!("tx put generated {key} new --if-version 6"));
+    let record = net.ok(&format!("query record generated {key}"));
+    assert_eq!(record["version"], 1_001, "{record}");
+    let height = commit_to(&net, 10).last().unwrap().height;
+    assert!(height >= 10);
+    let entries = number(&snapshot_of(&net, "node0", 10), "entries");
+    // Records, their space, four accounts and a validator's, parameters and validators.
+    assert_eq!(entries, 1_000 + 1 + 5 + 2);
+    net.ok("testnet down");
+    net.fails("testnet --detach --entries 2000", 1, "other_testnet");
+    net.ok("testnet --detach --entries 1000");
+    let record = net.ok(&format!("query record generated {key}"));
+    assert_eq!(record["version"], 1_001, "{record}");
 }

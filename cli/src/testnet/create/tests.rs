@@ -34,6 +34,34 @@ fn a_testnet_is_made_once_and_carried_on() {
     );
 }
 
+#[test]
+fn a_testnet_of_another_size_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let testnet = Testnet::at(folder.path());
+    let of = |entries| Plan {
+        validators: Some(1),
+        entries,
+        ..Plan::default()
+    };
+    assert!(ensure(&testnet, &of(Some(1_000))).unwrap());
+    let genesis = testnet.genesis().unwrap();
+    assert_eq!(genesis.generated, Some(Generated::of(1_000)));
+    for same in [None, Some(1_000)] {
+        assert!(!ensure(&testnet, &of(same)).unwrap());
+    }
+    for other in [0, 999] {
+        let refused = ensure(&testnet, &of(Some(other))).unwrap_err();
+        assert_eq!(refused.code, "other_testnet");
+        assert!(refused.message.contains("1000, not"), "{refused}");
+    }
+    let fresh = Plan {
+        fresh: true,
+        ..of(Some(0))
+    };
+    assert!(ensure(&testnet, &fresh).unwrap());
+    assert_eq!(testnet.genesis().unwrap().generated, None);
+}
+
 /// Several commands in several terminals, at one moment.
 #[test]
 fn nodes_that_are_added_at_once_have_names_and_ports_of_their_own() {

@@ -72,6 +72,7 @@ impl Fake {
                 address: alice.address(),
                 balance: Amount(1_000_000),
             }],
+            generated: None,
         };
         let inner = Inner {
             states: vec![State::genesis(&genesis).unwrap()],
