@@ -276,6 +276,7 @@ impl Backend for Fake {
             voting: true,
             height: inner.head().height(),
             earliest_block: Some(inner.earliest),
+            backfill: None,
             head: head.map(|committed| CertifiedHeader {
                 header: committed.block.header.clone(),
                 certificate: committed.certificate.clone(),
