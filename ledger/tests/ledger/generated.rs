@@ -124,7 +124,11 @@ fn the_file_says_them_in_two_numbers_and_reads_back() {
     let read = Genesis::from_json(text.as_bytes()).unwrap();
     assert_eq!(read, genesis);
     assert_eq!(read.chain_id(), genesis.chain_id());
-    // Seed and count are under the chain's id.
+    // Seed and count are under the chain's id, and nothing is where there are none.
+    let number = |bytes: u8| [[bytes; 8], [bytes; 8]].concat();
+    let encoded = ledger::codec::encode(&generating(0x0101_0101_0101_0101, 0x0101_0101_0101_0101));
+    let plain = ledger::codec::encode(&crate::samples::genesis());
+    assert_eq!(encoded, [&plain[..], &[1], &number(1)].concat());
     let ids = [generating(0, 5), generating(1, 5), generating(0, 6)].map(|g| g.chain_id());
     assert!(ids[0] != ids[1] && ids[0] != ids[2] && ids[0] != crate::samples::genesis().chain_id());
 }
