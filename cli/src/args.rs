@@ -67,8 +67,10 @@ Examples:
   tintype testnet                        # make or carry on ./testnet, and show it until Ctrl-C
   tintype testnet --detach               # return at the first block, and leave it running
   tintype testnet --fresh --validators 7 # remove it and begin anew, with seven validators
+  tintype testnet --fresh --entries 1000000
   tintype testnet status --watch
   tintype testnet add --validator
+  tintype testnet add --sync snapshot --backfill
   tintype testnet kill node2
   tintype testnet start node2
   tintype testnet down")]
@@ -80,7 +82,8 @@ Examples:
   tintype tx space create notes --writer bob
   tintype tx put notes greeting hello --from bob
   tintype tx put notes greeting bye --if-version 1
-  tintype tx validator add node4")]
+  tintype tx validator add node4
+  tintype tx parameter snapshot_interval 50")]
     Tx(TxArgs),
     /// Ask for accounts, records, transactions, blocks and validators
     #[command(after_help = "\

@@ -46,6 +46,7 @@ fn wrong_usage_is_exit_code_2_with_an_error_document() {
         &["init", "extra"],
         &["testnet", "--base-port", "65535"],
         &["testnet", "--snapshot-interval", "9999999999"],
+        &["testnet", "--entries", "100000001"],
         &["testnet", "--fresh", "--snapshot-interval", "9999999999"],
         &["query", "block", "latest", "--height", "3"],
         &["query", "tx", "0123456789", "--height", "3"],

@@ -2,7 +2,7 @@
 
 use crate::{
     codec,
-    hash::{Address, ChainId, Domain, hash},
+    hash::{Address, ChainId, Domain, Hash, Hasher, hash},
     keys::PublicKey,
     units::{Amount, Power, TimestampMs},
     validators::{Validator, ValidatorSet, ValidatorSetError},
@@ -119,6 +119,54 @@ pub struct GenesisValidator {
     pub power: Power,
 }
 
+/// Records that are there from the start, made from a few numbers: a state of any size from a file of any size.
+///
+/// They stand in a space of their own, [`Generated::SPACE`], which belongs to the first account (or, without accounts, to
+/// the first validator), as if it had written them one after the other at height 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Generated {
+    /// What their keys and values follow from.
+    pub seed: u64,
+    /// How many there are.
+    pub count: u64,
+}
+
+impl Generated {
+    /// The space they are in.
+    pub const SPACE: &str = "generated";
+    /// Records that a genesis may generate: some 20 GB of memory.
+    pub const COUNT_MAX: u64 = 100_000_000;
+
+    /// So many records from the seed 0, which has the same keys in every chain.
+    pub const fn of(count: u64) -> Self {
+        Self { seed: 0, count }
+    }
+
+    /// The key of record `number`, from 0: 32 hex digits, which anyone can type.
+    pub fn key(&self, number: u64) -> String {
+        let Hash(hash) = self.material(number, 0);
+        hex::encode(hash.split_at(16).0)
+    }
+
+    /// The value of record `number`: 48 bytes that no compression makes less of.
+    pub fn value(&self, number: u64) -> [u8; 48] {
+        let (Hash(first), Hash(second)) = (self.material(number, 0), self.material(number, 1));
+        let mut value = [0; 48];
+        value[..16].copy_from_slice(&first[16..]);
+        value[16..].copy_from_slice(&second);
+        value
+    }
+
+    fn material(&self, number: u64, part: u8) -> Hash {
+        Hasher::new(Domain::Generated)
+            .chain(self.seed.to_be_bytes())
+            .chain(number.to_be_bytes())
+            .chain([part])
+            .finish()
+    }
+}
+
 /// A genesis as it stands in its file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -135,6 +183,10 @@ pub struct Genesis {
     pub validators: Vec<GenesisValidator>,
     /// The first accounts.
     pub accounts: Vec<GenesisAccount>,
+    /// The first records, if there are any. Left out where there are none, so that what was hashed before this existed has
+    /// the hash that it had.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generated: Option<Generated>,
 }
 
 /// Why a genesis starts no chain.
@@ -179,6 +231,25 @@ pub enum GenesisError {
         /// What it is.
         key: PublicKey,
     },
+    /// Generated records that are none, or too many.
+    #[error("the genesis generates {0} records, it may be 1 to {max}", max = Generated::COUNT_MAX)]
+    Generated(u64),
+    /// More generated records than their owner may have.
+    #[error(
+        "the genesis generates {count} records in a space of {owner}, who may own {max} entries: raise \
+         entries_per_account_max, or generate fewer"
+    )]
+    GeneratedOwner {
+        /// How many it generates.
+        count: u64,
+        /// Whose they would be.
+        owner: Address,
+        /// What an account may own.
+        max: u64,
+    },
+    /// Two generated records of one place: of a hash of 192 bits, so nobody will see this.
+    #[error("two of the generated records have one place: choose another seed")]
+    GeneratedTwice,
     /// The balances overflow.
     #[error("the balances add up to more than {}", u64::MAX)]
     Supply,
@@ -248,7 +319,33 @@ impl Genesis {
                 return Err(GenesisError::Key { name, key });
             }
         }
-        self.validator_set().map(|_| ())
+        self.validator_set()?;
+        self.check_generated()
+    }
+
+    fn check_generated(&self) -> Result<(), GenesisError> {
+        let Some(Generated { count, .. }) = self.generated else {
+            return Ok(());
+        };
+        if !(1..=Generated::COUNT_MAX).contains(&count) {
+            return Err(GenesisError::Generated(count));
+        }
+        let max = self.parameters.entries_per_account_max;
+        // The space is an entry too.
+        if count >= max {
+            let owner = self.owner_of_generated();
+            return Err(GenesisError::GeneratedOwner { count, owner, max });
+        }
+        Ok(())
+    }
+
+    /// Whose the generated records are. A genesis that passes its check has a validator.
+    pub fn owner_of_generated(&self) -> Address {
+        let account = self.accounts.first().map(|account| account.address);
+        let validator = self.validators.first();
+        account
+            .or_else(|| validator.map(|v| v.public_key.address()))
+            .unwrap_or_default()
     }
 
     /// The first validator set.
@@ -273,24 +370,30 @@ mod tests {
     use super::*;
     use crate::keys::SecretKey;
 
-    #[test]
-    fn validators_have_names_and_keys_of_their_own() {
-        let of = |validators: &[(&str, PublicKey)]| Genesis {
+    fn of(validators: &[(&str, PublicKey)]) -> Genesis {
+        let validator = |(name, key): &(&str, PublicKey)| GenesisValidator {
+            name: (*name).into(),
+            public_key: *key,
+            power: Power(1),
+        };
+        Genesis {
             protocol_version: PROTOCOL_VERSION,
             chain_name: "c".into(),
             time: TimestampMs(1),
             parameters: Parameters::default(),
-            validators: validators
-                .iter()
-                .map(|(name, key)| GenesisValidator {
-                    name: (*name).into(),
-                    public_key: *key,
-                    power: Power(1),
-                })
-                .collect(),
+            validators: validators.iter().map(validator).collect(),
             accounts: vec![],
-        };
-        let [a, b] = [1, 2].map(|n| SecretKey::from_seed([n; 32]).public_key());
+            generated: None,
+        }
+    }
+
+    fn keys() -> [PublicKey; 2] {
+        [1, 2].map(|n| SecretKey::from_seed([n; 32]).public_key())
+    }
+
+    #[test]
+    fn validators_have_names_and_keys_of_their_own() {
+        let [a, b] = keys();
         assert_eq!(of(&[("a", a), ("b", b)]).check(), Ok(()));
         let twice = of(&[("a", a), ("a", b)]).check();
         assert_eq!(twice, Err(GenesisError::ValidatorTwice("a".into())));
@@ -298,6 +401,32 @@ mod tests {
         assert!(
             matches!(nobody, Err(GenesisError::Key { .. })),
             "{nobody:?}"
+        );
+    }
+
+    /// None, more than memory could hold, or more than their owner may have.
+    #[test]
+    fn generated_records_are_bounded() {
+        let [a, _] = keys();
+        let generating = |count, max| {
+            let mut genesis = of(&[("a", a)]);
+            genesis.parameters.entries_per_account_max = max;
+            genesis.generated = Some(Generated::of(count));
+            genesis
+        };
+        let many = u64::MAX >> 24;
+        assert_eq!(generating(Generated::COUNT_MAX, many).check(), Ok(()));
+        for count in [0, Generated::COUNT_MAX + 1, u64::MAX] {
+            let refused = generating(count, many).check();
+            assert_eq!(refused, Err(GenesisError::Generated(count)));
+        }
+        // The space counts too.
+        assert_eq!(generating(9, 10).check(), Ok(()));
+        let (count, owner, max) = (10, a.address(), 10);
+        let refused = generating(count, max).check();
+        assert_eq!(
+            refused,
+            Err(GenesisError::GeneratedOwner { count, owner, max })
         );
     }
 }

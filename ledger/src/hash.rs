@@ -41,6 +41,8 @@ pub enum Domain {
     ValidatorSet = 0x18,
     /// The list of a block's transactions, by id.
     TransactionIds = 0x19,
+    /// The key and value of a record that a genesis generates.
+    Generated = 0x1a,
     /// What a validator signs to propose.
     Proposal = 0x20,
     /// What a validator signs to vote.

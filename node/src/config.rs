@@ -200,6 +200,8 @@ impl Default for Snapshots {
 pub struct Sync {
     /// The way.
     pub mode: SyncMode,
+    /// Whether it fetches the blocks from before its history afterwards, in the background.
+    pub backfill: bool,
 }
 
 /// The way a node catches up.

@@ -140,6 +140,8 @@ pub struct Status {
     pub height: Height,
     /// The first block it has, if any.
     pub earliest_block: Option<Height>,
+    /// How far the fetching of what is before that is, if this node does it.
+    pub backfill: Option<Backfill>,
     /// The last committed block; none at genesis.
     pub head: Option<CertifiedHeader>,
     /// The root after it.
@@ -162,6 +164,15 @@ pub struct Status {
     pub stands_still: Option<Duration>,
     /// Whether it follows the chain.
     pub ready: bool,
+}
+
+/// How far down a node's history reaches, and how far it is to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Backfill {
+    /// The first block it has, if any.
+    pub earliest: Option<Height>,
+    /// The first that it is to have.
+    pub target: Height,
 }
 
 /// A whole snapshot on this node's disk.

@@ -10,7 +10,7 @@ use crate::{
 };
 use clap::Args;
 use ledger::{
-    genesis::{Genesis, GenesisAccount, GenesisValidator, PROTOCOL_VERSION, Parameters},
+    genesis::{Generated, Genesis, GenesisAccount, GenesisValidator, PROTOCOL_VERSION, Parameters},
     store::disk::write_atomic,
     units::{Amount, Power},
 };
@@ -33,6 +33,9 @@ pub struct GenesisArgs {
     /// Blocks from one snapshot to the next
     #[arg(long, value_name = "BLOCKS")]
     pub snapshot_interval: Option<u64>,
+    /// Generated records that are there from the start, to see what a state of that size costs
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=Generated::COUNT_MAX))]
+    pub entries: Option<u64>,
     /// Where to write it; it is copied into the node folders that were given as well
     #[arg(long, default_value = "genesis.json", value_name = "FILE")]
     pub out: PathBuf,
@@ -65,6 +68,7 @@ pub fn run(context: &Context, args: &GenesisArgs) -> Result {
         parameters,
         validators,
         accounts,
+        generated: args.entries.map(Generated::of),
     };
     genesis.check().map_err(|e| Failure::usage(e.to_string()))?;
     let folders = args
@@ -88,6 +92,7 @@ pub fn run(context: &Context, args: &GenesisArgs) -> Result {
         "chain_name": genesis.chain_name,
         "validators": genesis.validators.len(),
         "accounts": genesis.accounts.len(),
+        "entries": args.entries.unwrap_or(0),
         "files": written,
     });
     context.out.result(&document, || {

@@ -1,11 +1,13 @@
 //! One file a command.
 
+pub mod approvals;
 pub mod bench;
 pub mod doctor;
 pub mod genesis;
 pub mod init;
 pub mod keys;
 pub mod node;
+pub mod parameter;
 pub mod query;
 pub mod snapshot;
 pub mod testnet;

@@ -22,6 +22,10 @@ pub struct NodeArgs {
     /// from the others. DANGER: below the first height that it never signed at, it signs twice
     #[arg(long, value_name = "HEIGHT")]
     pub vote_from: Option<u64>,
+    /// Fetch the blocks from before this node's history in the background, as with `backfill = true` under `[sync]` in
+    /// tintype.toml
+    #[arg(long)]
+    pub backfill: bool,
 }
 
 /// Runs the node in `--dir`.
@@ -49,7 +53,7 @@ pub fn run(context: &Context, args: &NodeArgs) -> Result {
         end_with_launcher(file.clone())?;
     }
     let name = dir.config()?.name;
-    run_node(dir, args.vote_from.map(Height))?;
+    run_node(dir, args)?;
     if context.out.is_json() {
         context
             .out
@@ -59,7 +63,7 @@ pub fn run(context: &Context, args: &NodeArgs) -> Result {
 }
 
 /// Runs the node. It returns when the node was told to stop by SIGTERM or SIGINT.
-fn run_node(dir: NodeDir, vote_from: Option<Height>) -> Result {
+fn run_node(dir: NodeDir, args: &NodeArgs) -> Result {
     let level = dir.config()?.log_level;
     // The consensus library tells every vote at the level of information.
     let quiet = format!("arc_malachitebft_core_consensus=warn,{level}");
@@ -73,13 +77,15 @@ fn run_node(dir: NodeDir, vote_from: Option<Height>) -> Result {
         // panic in whichever thread has something to say.
         .log_internal_errors(false)
         .init();
-    if let Some(height) = vote_from {
+    if let Some(height) = args.vote_from.map(Height) {
         ::node::runtime::vote_from(&dir, height).map_err(|e| {
             Failure::failed("not_wiped", e.to_string())
                 .help("--vote-from is for a node without a write-ahead log; this one knows what it has signed")
         })?;
     }
-    ::node::runtime::run(dir).map_err(|e| Failure::failed("node_failed", e.to_string()))
+    let backfill = args.backfill;
+    ::node::runtime::run(dir, |config| config.sync.backfill |= backfill)
+        .map_err(|e| Failure::failed("node_failed", e.to_string()))
 }
 
 /// Stops this process gracefully when the launcher ends, however it ends.

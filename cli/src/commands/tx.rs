@@ -1,6 +1,6 @@
 //! `tintype tx`: transactions, signed here and sent through a node.
 
-use super::validator;
+use super::{parameter, validator};
 use crate::{
     api::{TransactionAnswer, TransactionState},
     context::Context,
@@ -97,6 +97,13 @@ pub enum What {
     /// Approve a change of the validators, with every validator key of this testnet unless --from names one
     #[command(subcommand)]
     Validator(ValidatorCommand),
+    /// Approve a change of one of the chain's parameters, with every validator key of this testnet unless --from names one
+    Parameter {
+        /// Which, as it stands in the genesis, such as snapshot_interval
+        name: String,
+        /// What it is to be
+        value: u64,
+    },
 }
 
 /// Spaces.
@@ -154,19 +161,28 @@ impl TxArgs {
 /// Exit code 3 with the reason for what the ledger refuses.
 pub fn run(context: &Context, args: &TxArgs) -> Result {
     let names = Names::of(&context.dir);
-    if let What::Validator(command) = &args.what {
-        let approver = match (&args.from, &args.key) {
-            (None, None) => None,
-            _ => Some(signer(args, &names)?),
-        };
-        return validator::run(context, command, approver.as_ref(), args.options());
-    }
+    let Some(operation) = operation(&names, &args.what)? else {
+        return approve(context, args, &names);
+    };
     let key = signer(args, &names)?;
-    let operation = operation(&names, &args.what)?;
     let client = context.client()?;
     let answer = Sender::new(&client, &context.dir)?.send(&key, &[operation], args.options())?;
     context.out.result(&answer, || text(&answer));
     Ok(())
+}
+
+/// What validators approve together.
+fn approve(context: &Context, args: &TxArgs, names: &Names) -> Result {
+    let approver = match (&args.from, &args.key) {
+        (None, None) => None,
+        _ => Some(signer(args, names)?),
+    };
+    let (approver, options) = (approver.as_ref(), args.options());
+    match &args.what {
+        What::Validator(command) => validator::run(context, command, approver, options),
+        What::Parameter { name, value } => parameter::run(context, name, *value, approver, options),
+        _ => Ok(()),
+    }
 }
 
 fn signer(args: &TxArgs, names: &Names) -> Result<SecretKey> {
@@ -182,13 +198,14 @@ fn signer(args: &TxArgs, names: &Names) -> Result<SecretKey> {
     }
 }
 
-fn operation(names: &Names, what: &What) -> Result<Operation> {
+/// What one sender does alone; none for what validators approve together.
+fn operation(names: &Names, what: &What) -> Result<Option<Operation>> {
     let addresses = |list: &[String]| {
         list.iter()
             .map(|name| names.address(name))
             .collect::<Result<Vec<_>>>()
     };
-    Ok(match what {
+    Ok(Some(match what {
         What::Transfer { to, amount, .. } => Operation::Transfer {
             to: names.address(to)?,
             amount: Amount(*amount),
@@ -221,8 +238,8 @@ fn operation(names: &Names, what: &What) -> Result<Operation> {
             space: space.clone(),
             writers: addresses(writers)?,
         },
-        What::Validator(command) => validator::Change::of(names, command)?.operation(),
-    })
+        What::Validator(_) | What::Parameter { .. } => return Ok(None),
+    }))
 }
 
 /// What became of a transaction, for people.

@@ -3,9 +3,9 @@
 //! Each validator approves by a transaction of its own; the one that brings the approvals past 2/3 of the power makes the
 //! change, in force two heights later. Of a testnet on this machine all keys are at hand, and all approve.
 
-use super::{query::validators, tx::ValidatorCommand};
+use super::{approvals::approve_by_all, query::validators, tx::ValidatorCommand};
 use crate::{
-    api::{TransactionAnswer, Validator},
+    api::Validator,
     client::Client,
     context::Context,
     failure::{Exit, Failure, Result},
@@ -22,8 +22,6 @@ use std::time::{Duration, Instant};
 /// How long an approved change may take to be in force: two blocks.
 const IN_FORCE_LIMIT: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(50);
-/// How often the approvals begin anew because the set changed under them.
-const SETS_MAX: u32 = 5;
 
 /// Who is to vote with which power; with none it does not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,7 +86,7 @@ pub fn run(
             Sender::new(&client, &context.dir)?.send(key, &[change.operation()], options)?
         }
         None => {
-            let answer = approve_by_all(context, &client, change, options)?;
+            let answer = approve_by_all(context, &client, &change.operation(), options)?;
             if options.wait.is_some() {
                 wait_until_in_force(&client, change)?;
             }
@@ -97,66 +95,6 @@ pub fn run(
     };
     context.out.result(&answer, || super::tx::text(&answer));
     Ok(())
-}
-
-/// Approves a change with every validator key that lies in this testnet's folder, until it is made: more than 2/3 of the
-/// power are enough. Gives the last approval's answer.
-///
-/// # Errors
-/// `no_validator_key` if there are too few here, and what the ledger refuses.
-pub fn approve_by_all(
-    context: &Context,
-    client: &Client,
-    change: Change,
-    options: Options,
-) -> Result<TransactionAnswer> {
-    let sender = Sender::new(client, &context.dir)?;
-    let mut last = None;
-    for _ in 0..SETS_MAX {
-        match approvals(context, client, &sender, change, options, &mut last) {
-            // An earlier change came into force between the look at the set and the approval.
-            Err(failure) if failure.code == "not_a_validator" => {}
-            Err(failure) => return Err(failure),
-            Ok(()) => break,
-        }
-    }
-    last.ok_or_else(|| {
-        let message = "every validator here has approved it already";
-        Failure::new(Exit::Refused, "already_approved", message)
-            .help("`tintype query validators` shows whether it is in force")
-    })
-}
-
-fn approvals(
-    context: &Context,
-    client: &Client,
-    sender: &Sender<'_>,
-    change: Change,
-    options: Options,
-    last: &mut Option<TransactionAnswer>,
-) -> Result {
-    let set = validators(client, None)?.validators;
-    let total: u128 = set.iter().map(|v| u128::from(v.power.0)).sum();
-    let mut approved = 0;
-    for member in context.testnet()?.members()? {
-        let key = member.dir.key()?;
-        let address = key.address();
-        let Some(validator) = set.iter().find(|v| v.address == address) else {
-            continue;
-        };
-        match sender.send(&key, &[change.operation()], options) {
-            Ok(answer) => *last = Some(answer),
-            Err(failure) if failure.code == "already_approved" => {}
-            Err(failure) => return Err(failure),
-        }
-        approved += u128::from(validator.power.0);
-        if approved * 3 > total * 2 {
-            return Ok(());
-        }
-    }
-    let message = format!("the validator keys here hold {approved} of {total} voting power");
-    Err(Failure::failed("no_validator_key", message)
-        .help("more than 2/3 must approve: run this where the other keys are as well"))
 }
 
 /// Waits until an approved change is in force.

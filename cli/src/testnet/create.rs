@@ -10,12 +10,12 @@ use crate::{
     names::is_like_an_address,
 };
 use ledger::{
-    genesis::{Genesis, GenesisAccount, GenesisValidator, PROTOCOL_VERSION, Parameters},
+    genesis::{Generated, Genesis, GenesisAccount, GenesisValidator, PROTOCOL_VERSION, Parameters},
     keys::SecretKey,
     store::disk::write_atomic,
     units::{Amount, Power, TimestampMs},
 };
-use node::config::{Config, SyncMode, is_name, random_key, read_key, write_key};
+use node::config::{Config, Sync, is_name, random_key, read_key, write_key};
 use std::{collections::BTreeSet, fs, io::ErrorKind, path::Path, time::SystemTime};
 
 /// The accounts of a new testnet.
@@ -34,6 +34,8 @@ pub struct Plan {
     pub validators: Option<usize>,
     /// Blocks from one snapshot to the next.
     pub snapshot_interval: Option<u64>,
+    /// Generated records of its first state.
+    pub entries: Option<u64>,
     /// The first port, if it was asked for.
     pub base_port: Option<u16>,
     /// Whether it takes the place of the one that is there.
@@ -59,6 +61,11 @@ impl Plan {
             .check()
             .map_err(|e| Failure::usage(e.to_string()))?;
         Ok(parameters)
+    }
+
+    fn generated(&self) -> Option<Generated> {
+        // None is no size of a generated space, but it is one of a testnet.
+        self.entries.filter(|count| *count > 0).map(Generated::of)
     }
 
     /// Ports for all validators, free at the moment.
@@ -194,7 +201,16 @@ fn agrees_with_plan(testnet: &Testnet, plan: &Plan) -> Result {
     }
     let interval = genesis.parameters.snapshot_interval;
     match plan.snapshot_interval {
-        Some(asked) if asked != interval => other("a snapshot interval of", interval, asked),
+        Some(asked) if asked != interval => {
+            return other("a snapshot interval of", interval, asked);
+        }
+        _ => {}
+    }
+    let entries = genesis.generated.map_or(0, |generated| generated.count);
+    match plan.entries {
+        Some(asked) if asked != entries => {
+            other("a number of generated records of", entries, asked)
+        }
         _ => Ok(()),
     }
 }
@@ -242,7 +258,7 @@ fn create(testnet: &Testnet, stage: &Testnet, plan: &Plan) -> Result {
     let mut members = Vec::new();
     for index in 0..count {
         let name = format!("node{index}");
-        let (member, key) = make_node(stage, &name, SyncMode::Auto)?;
+        let (member, key) = make_node(stage, &name, Sync::default())?;
         let public_key = key.public_key();
         validators.push(GenesisValidator {
             name,
@@ -258,6 +274,7 @@ fn create(testnet: &Testnet, stage: &Testnet, plan: &Plan) -> Result {
         parameters,
         validators,
         accounts,
+        generated: plan.generated(),
     };
     genesis.check().map_err(|e| Failure::usage(e.to_string()))?;
     let text = genesis.to_json();
@@ -271,13 +288,13 @@ fn create(testnet: &Testnet, stage: &Testnet, plan: &Plan) -> Result {
 }
 
 /// Makes the folder of a node, with a key and a configuration; ports and genesis are still to come.
-fn make_node(testnet: &Testnet, name: &str, mode: SyncMode) -> Result<(Member, SecretKey)> {
+fn make_node(testnet: &Testnet, name: &str, sync: Sync) -> Result<(Member, SecretKey)> {
     let dir = testnet.node_dir(name);
     fs::create_dir_all(dir.path())
         .map_err(|e| Failure::io("cannot make the folder", dir.path(), &e))?;
     // The configuration first: it marks the folder as ours.
     let mut config = Config::named(name);
-    config.sync.mode = mode;
+    config.sync = sync;
     dir.write_config(&config)?;
     let key = dir.create_identity()?;
     let name = name.to_owned();
@@ -312,7 +329,7 @@ pub fn restore(testnet: &Testnet, member: &Member) -> Result<Vec<&'static str>> 
 ///
 /// # Errors
 /// If the name is taken or is none, or the folder cannot be written.
-pub fn add_node(testnet: &Testnet, name: Option<&str>, mode: SyncMode) -> Result<Member> {
+pub fn add_node(testnet: &Testnet, name: Option<&str>, sync: Sync) -> Result<Member> {
     let _alone = lock::change_alone(testnet)?;
     let genesis = testnet.genesis()?;
     let name = match name {
@@ -340,7 +357,7 @@ pub fn add_node(testnet: &Testnet, name: Option<&str>, mode: SyncMode) -> Result
         return Err(Failure::failed("exists", message).help("choose another name"));
     }
     let pair = ports::choose(1, &wiring::reserved(testnet)?)?;
-    let (member, _) = make_node(testnet, &name, mode)?;
+    let (member, _) = make_node(testnet, &name, sync)?;
     for ports in pair {
         wiring::set_ports(&member, ports)?;
     }

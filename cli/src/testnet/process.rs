@@ -19,6 +19,8 @@ use std::{
 pub const GRACE: Duration = Duration::from_secs(15);
 /// How long a node may take until it has bound its ports: it may have a long log to replay.
 const START_LIMIT: Duration = Duration::from_secs(120);
+/// Records of its first state that a node makes in a second at the least, with others beside it on a small machine.
+const START_ENTRIES_PER_S: u64 = 50_000;
 const POLL: Duration = Duration::from_millis(25);
 /// Free bytes below which a disk is as good as full.
 const LOG_ROOM_BYTES: u64 = 1 << 20;
@@ -118,7 +120,8 @@ pub fn wait_started(
     is_interrupted: &dyn Fn() -> bool,
 ) -> Result<RunInfo> {
     let name = &member.name;
-    let deadline = Instant::now() + START_LIMIT;
+    let limit = start_limit(member);
+    let deadline = Instant::now() + limit;
     loop {
         if let Some(info) = alive(member).filter(|info| info.pid == child.id()) {
             return Ok(info);
@@ -139,11 +142,18 @@ pub fn wait_started(
             return Err(interrupted());
         }
         if Instant::now() > deadline {
-            let message = format!("{name} did not start within {} s", START_LIMIT.as_secs());
+            let message = format!("{name} did not start within {} s", limit.as_secs());
             return Err(Failure::failed("timeout", message));
         }
         std::thread::sleep(POLL);
     }
+}
+
+/// How long a node may take to start: longer where it has a large state to make.
+fn start_limit(member: &Member) -> Duration {
+    let generated = member.dir.genesis().ok().and_then(|g| g.generated);
+    let count = generated.map_or(0, |g| g.count);
+    START_LIMIT + Duration::from_secs(count / START_ENTRIES_PER_S)
 }
 
 /// The failure of a command that was interrupted.

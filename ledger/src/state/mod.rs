@@ -5,13 +5,14 @@
 
 pub mod entries;
 mod execute;
+mod generated;
 pub mod tree;
 
 pub use execute::{Code, Executed, Execution, Inadmissible, InvalidBlock, Outcome};
 
 use crate::{
     codec,
-    genesis::{Genesis, GenesisError, Parameters},
+    genesis::{Generated, Genesis, GenesisError, Parameters},
     hash::{Address, StateRoot},
     units::Height,
     validators::ValidatorSet,
@@ -66,12 +67,25 @@ impl State {
         for validator in sets.current.iter() {
             accounts.entry(validator.address).or_default();
         }
+        let (mut tree, mut space) = (Tree::default(), None);
+        if let Some(generated) = genesis.generated {
+            let owner = genesis.owner_of_generated();
+            tree = generated::tree(generated, owner)?;
+            // The records, and their space.
+            accounts.entry(owner).or_default().entries = generated.count.saturating_add(1);
+            space = Some(Space {
+                owner,
+                writers: vec![],
+                changes: generated.count,
+            });
+        }
         let mut entries = vec![encoded(&(), &genesis.parameters), encoded(&(), &sets)];
         entries.extend(
             accounts
                 .iter()
                 .map(|(address, account)| encoded(address, account)),
         );
+        entries.extend(space.iter().map(|space| encoded(Generated::SPACE, space)));
         let changes: Vec<Change<'_>> = entries
             .iter()
             .map(|(place, key, value)| Change {
@@ -79,7 +93,7 @@ impl State {
                 op: Op::Put { key, value },
             })
             .collect();
-        let tree = apply(Tree::default(), &changes);
+        let tree = apply(tree, &changes);
         let (parameters, validators) = (genesis.parameters, Arc::new(sets));
         Ok(Self {
             height: Height::GENESIS,

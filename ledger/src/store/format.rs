@@ -22,6 +22,9 @@ const FILE_HEADER_LEN: usize = 56;
 pub(super) const RECORD_HEADER_LEN: usize = 36;
 /// "There is none before it", in the field for the segment before.
 const NO_PREVIOUS: u64 = u64::MAX;
+/// In the place of [`FileKind::LogSegment`]: a segment that was put before the others later. The field for the segment
+/// before it holds the first height of the one after.
+const EARLIER_SEGMENT: u8 = 3;
 /// What a record file holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -72,6 +75,8 @@ pub(super) struct FileHeader {
     pub first: u64,
     /// The segment before this one, if there was one when it was begun.
     pub previous: Option<Previous>,
+    /// Of a segment that was put before the others later, and whole from the start: the first height of the one after it.
+    pub next: Option<u64>,
     /// The file's length when it got its name, all of it durable: what is not whole before it is damaged, not torn.
     pub born_bytes: u64,
 }
@@ -87,24 +92,38 @@ impl FileHeader {
             salt: hasher.finish(),
             first,
             previous,
+            next: None,
             born_bytes: FILE_HEADER_BYTES,
+        }
+    }
+
+    /// The header of a segment that is put before the one that begins at `next`.
+    pub fn earlier(first: u64, next: u64) -> Self {
+        let next = Some(next);
+        Self {
+            next,
+            ..Self::new(FileKind::LogSegment, first, None)
         }
     }
 
     /// The header's bytes.
     pub fn encode(&self) -> [u8; FILE_HEADER_LEN] {
-        let previous = self.previous.unwrap_or(Previous {
-            first: NO_PREVIOUS,
-            bytes: 0,
-        });
+        let (kind, neighbour) = match (self.next, self.previous) {
+            (Some(first), _) => (EARLIER_SEGMENT, Previous { first, bytes: 0 }),
+            (None, Some(previous)) => (self.kind as u8, previous),
+            (None, None) => {
+                let (first, bytes) = (NO_PREVIOUS, 0);
+                (self.kind as u8, Previous { first, bytes })
+            }
+        };
         let mut bytes = [0; FILE_HEADER_LEN];
         bytes[..8].copy_from_slice(&FILE_MAGIC);
         bytes[8..10].copy_from_slice(&FORMAT_VERSION.to_be_bytes());
-        bytes[10] = self.kind as u8;
+        bytes[10] = kind;
         bytes[12..20].copy_from_slice(&self.salt.to_be_bytes());
         bytes[20..28].copy_from_slice(&self.first.to_be_bytes());
-        bytes[28..36].copy_from_slice(&previous.first.to_be_bytes());
-        bytes[36..44].copy_from_slice(&previous.bytes.to_be_bytes());
+        bytes[28..36].copy_from_slice(&neighbour.first.to_be_bytes());
+        bytes[36..44].copy_from_slice(&neighbour.bytes.to_be_bytes());
         bytes[44..52].copy_from_slice(&self.born_bytes.to_be_bytes());
         let checksum = crc32fast::hash(&bytes[..52]);
         bytes[52..].copy_from_slice(&checksum.to_be_bytes());
@@ -131,24 +150,27 @@ impl FileHeader {
                 format!("it has format version {version}, this program reads {FORMAT_VERSION}"),
             ));
         }
-        if bytes[10] != kind as u8 || bytes[11] != 0 {
+        let is_earlier = bytes[10] == EARLIER_SEGMENT && kind == FileKind::LogSegment;
+        if (bytes[10] != kind as u8 && !is_earlier) || bytes[11] != 0 {
             return Err(StoreError::format(
                 path,
                 format!("it is a file of kind {}, not {}", bytes[10], kind as u8),
             ));
         }
-        let previous = match be_u64(bytes, 28) {
-            NO_PREVIOUS => None,
-            first => Some(Previous {
-                first,
-                bytes: be_u64(bytes, 36),
-            }),
+        let (previous, next) = match be_u64(bytes, 28) {
+            next if is_earlier => (None, Some(next)),
+            NO_PREVIOUS => (None, None),
+            first => {
+                let bytes = be_u64(bytes, 36);
+                (Some(Previous { first, bytes }), None)
+            }
         };
         Ok(Self {
             kind,
             salt: be_u64(bytes, 12),
             first: be_u64(bytes, 20),
             previous,
+            next,
             born_bytes: be_u64(bytes, 44),
         })
     }

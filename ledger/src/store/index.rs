@@ -6,7 +6,7 @@
 //! [`LogReader::read_expecting`](super::LogReader::read_expecting), so that an index of another log is noticed too.
 //!
 //! What an owner does at its start: if `up_to` is above the log's last height, [`Index::start_over`]; then
-//! [`Index::put_blocks`] with the blocks of the log above `up_to`.
+//! [`Index::put_blocks`] with the blocks of the log above `up_to`, and [`Index::put_earlier`] with those below `from`.
 //!
 //! # Cost
 //! Measured on one core, random ids, 54 bytes an entry, microseconds an entry:
@@ -35,6 +35,7 @@ use std::fs;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The memory that sled may use for its cache.
@@ -110,7 +111,7 @@ pub enum PrefixMatch<T> {
 /// How much is indexed. One value, so that it is never half written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Extent {
-    /// All blocks up to here, from the first one that was put in.
+    /// All blocks up to here: so many of them, without a gap.
     up_to: Height,
     blocks: u64,
     transactions: u64,
@@ -123,6 +124,15 @@ impl Extent {
         bytes[8..16].copy_from_slice(&self.blocks.to_be_bytes());
         bytes[16..].copy_from_slice(&self.transactions.to_be_bytes());
         bytes
+    }
+
+    /// The lowest height that is indexed: there is no gap above it.
+    fn from(&self) -> Height {
+        Height(self.up_to.0.saturating_add(1).saturating_sub(self.blocks))
+    }
+
+    fn covers(&self, height: Height) -> bool {
+        (self.from()..=self.up_to).contains(&height)
     }
 
     fn decode(bytes: &[u8]) -> sled::Result<Self> {
@@ -145,6 +155,7 @@ pub struct Index {
     meta: sled::Tree,
     blocks: sled::Tree,
     transactions: sled::Tree,
+    writing: Arc<Mutex<()>>,
 }
 
 impl Index {
@@ -203,6 +214,7 @@ impl Index {
                 meta,
                 blocks,
                 transactions,
+                writing: Arc::default(),
             };
             let extent = index.extent()?;
             let entries = extent.map_or(0, |e| e.blocks.saturating_add(e.transactions));
@@ -220,8 +232,10 @@ impl Index {
     }
 
     /// Adds blocks, in the order of their heights. One at or below [`Index::up_to`] is there already, and nothing is done
-    /// with it. The more at once, the cheaper: see the module's head.
+    /// with it. None may be left out: an index with a gap is of no use, and is made anew. The more at once, the cheaper: see
+    /// the module's head.
     pub fn put_blocks<'a>(&self, blocks: impl IntoIterator<Item = &'a BlockEntry>) -> Result<()> {
+        let _alone = self.alone();
         guarded(&self.path, || {
             let before = self.extent()?;
             let is_new =
@@ -230,38 +244,84 @@ impl Index {
             let Some(last) = new.last() else {
                 return Ok(());
             };
-            let mut places: Vec<(&Hash, TxPlace)> = Vec::new();
-            for block in &new {
-                let height = block.height;
-                places.extend(block.transactions.iter().map(|(id, position, told)| {
-                    let (position, told) = (*position, *told);
-                    (
-                        id,
-                        TxPlace {
-                            height,
-                            position,
-                            told,
-                        },
-                    )
-                }));
+            let next = before.map(|extent| extent.up_to.next());
+            if next.is_some_and(|next| new.first().is_some_and(|first| first.height != next)) {
+                return Err(unsupported("the blocks do not go on where it ends"));
             }
-            places.sort_unstable_by_key(|(id, _)| *id);
-            for (id, place) in &places {
-                self.transactions.insert(id.as_bytes(), &place.encode())?;
-            }
-            for block in &new {
-                self.blocks
-                    .insert(block.hash.as_bytes(), &block.height.0.to_be_bytes())?;
-            }
+            let transactions = self.insert(&new)?;
             let (blocks, total) = before.map_or((0, 0), |e| (e.blocks, e.transactions));
-            let extent = Extent {
+            self.set_extent(Extent {
                 up_to: last.height,
                 blocks: blocks.saturating_add(new.len() as u64),
-                transactions: total.saturating_add(places.len() as u64),
-            };
-            self.meta.insert(KEY_EXTENT, &extent.encode())?;
-            Ok(())
+                transactions: total.saturating_add(transactions),
+            })
         })
+    }
+
+    /// Adds blocks that end just below [`Index::from`], in the order of their heights. Those from it on are there already,
+    /// and of others than those just below it none is added. A crash in between leaves entries that do not count, and are
+    /// put in again.
+    pub fn put_earlier<'a>(&self, blocks: impl IntoIterator<Item = &'a BlockEntry>) -> Result<()> {
+        let _alone = self.alone();
+        guarded(&self.path, || {
+            let Some(before) = self.extent()? else {
+                return Ok(());
+            };
+            let from = before.from();
+            let is_new = |block: &&BlockEntry| block.height < from;
+            let new: Vec<&BlockEntry> = blocks.into_iter().filter(is_new).collect();
+            if new.last().is_none_or(|last| last.height.next() != from) {
+                return Ok(());
+            }
+            let transactions = self.insert(&new)?;
+            self.set_extent(Extent {
+                up_to: before.up_to,
+                blocks: before.blocks.saturating_add(new.len() as u64),
+                transactions: before.transactions.saturating_add(transactions),
+            })
+        })
+    }
+
+    /// Puts in what these blocks hold, and says how many transactions that is.
+    fn insert(&self, new: &[&BlockEntry]) -> sled::Result<u64> {
+        let mut places: Vec<(&Hash, TxPlace)> = Vec::new();
+        for block in new {
+            let height = block.height;
+            places.extend(block.transactions.iter().map(|(id, position, told)| {
+                let (position, told) = (*position, *told);
+                (
+                    id,
+                    TxPlace {
+                        height,
+                        position,
+                        told,
+                    },
+                )
+            }));
+        }
+        places.sort_unstable_by_key(|(id, _)| *id);
+        for (id, place) in &places {
+            self.transactions.insert(id.as_bytes(), &place.encode())?;
+        }
+        for block in new {
+            self.blocks
+                .insert(block.hash.as_bytes(), &block.height.0.to_be_bytes())?;
+        }
+        Ok(places.len() as u64)
+    }
+
+    /// One at a time changes how much is indexed.
+    fn alone(&self) -> MutexGuard<'_, ()> {
+        self.writing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set_extent(&self, extent: Extent) -> sled::Result<()> {
+        self.meta.insert(KEY_EXTENT, &extent.encode()).map(|_| ())
+    }
+
+    /// The lowest height that is indexed; up to [`Index::up_to`] there is no gap.
+    pub fn from(&self) -> Result<Option<Height>> {
+        guarded(&self.path, || Ok(self.extent()?.map(|e| e.from())))
     }
 
     /// The highest height that is indexed.
@@ -292,9 +352,8 @@ impl Index {
     /// seen in 1 of 50 such files of 90,000 entries. Hence the count.
     fn count(&self) -> sled::Result<()> {
         let extent = self.extent()?;
-        let up_to = extent.map(|extent| extent.up_to);
-        // What a crash left of a block whose end did not get in is above the extent.
-        let counts = |height: Height| Some(height) <= up_to;
+        // What a crash left of a block whose end did not get in is outside the extent.
+        let counts = |height: Height| extent.is_some_and(|extent| extent.covers(height));
         let mut blocks = 0u64;
         for value in self.blocks.iter().values() {
             blocks += u64::from(counts(read_height(&value?)?));

@@ -6,11 +6,14 @@
 //!
 //! A block counts when [`Log::sync`] has returned after its [`Log::append`]; nothing may be acknowledged before.
 //!
+//! Earlier blocks than those that are held can be put before them, a whole segment at a time: [`super::prepend`].
+//!
 //! What a log cannot know is that blocks it once held at its very end are gone (see [`super::records`]). Its owner
 //! compares [`OpenReport::last`] with what the WAL has seen decided.
 
 use super::error::{IoContext, StoreError};
 use super::format::{FileHeader, FileKind, Previous, RecordKind};
+use super::prepend::Prepender;
 use super::records::{Cut, Latch, RecordFile};
 use super::segments::{BlockRecord, Blocks, Location, LogReader, Segments, Table};
 use super::{Result, disk, salvage, segments};
@@ -22,7 +25,7 @@ use std::sync::Arc;
 /// 16 files a GiB.
 pub const SEGMENT_BYTES_MAX: u64 = 64 << 20;
 /// No segment may be longer than this, whatever is configured: offsets are kept in 32 bits.
-const SEGMENT_BYTES_LIMIT: u64 = 1 << 30;
+pub(super) const SEGMENT_BYTES_LIMIT: u64 = 1 << 30;
 
 /// How a log is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,7 +141,7 @@ impl Log {
     fn append_checked(&mut self, height: u64, hash: &Hash, payload: &[u8]) -> Result<Location> {
         let full = self.options.segment_bytes_max.min(SEGMENT_BYTES_LIMIT);
         let mut active = match self.active.take() {
-            Some(active) if active.len() < full || active.is_empty() => active,
+            Some(active) if takes_more(&active, full) => active,
             before => self.begin_segment(before, height)?,
         };
         let appended = active.append(RecordKind::Block, height, &[hash.as_bytes(), payload]);
@@ -270,6 +273,12 @@ impl Log {
         Ok(None)
     }
 
+    /// What puts earlier blocks before those that are here, from another thread. There may be one at a time, and no
+    /// [`Log::truncate_before`] or [`Log::reset_to`] beside it.
+    pub fn prepender(&self) -> Prepender {
+        Prepender::new(self.reader.clone())
+    }
+
     /// A reader of this log, for other threads.
     pub fn reader(&self) -> LogReader {
         self.reader.clone()
@@ -309,6 +318,11 @@ impl Log {
     pub fn iter_from(&self, height: Height) -> Blocks {
         self.reader.iter_from(height)
     }
+}
+
+/// Whether a segment is not yet finished. One that was put before others, and is the last since those were damaged, is.
+fn takes_more(active: &RecordFile, full: u64) -> bool {
+    active.is_empty() || (active.len() < full && active.header().next.is_none())
 }
 
 fn open_active(dir: &Path, first: u64) -> Result<(RecordFile, Table, Option<Cut>)> {

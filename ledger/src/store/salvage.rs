@@ -1,7 +1,8 @@
 //! Keeps what is whole of a damaged block log and sets the rest aside.
 
 use super::error::{IoContext, StoreError};
-use super::format::{FileHeader, FileKind, Previous};
+use super::format::{FileHeader, FileKind};
+use super::segments::Shown;
 use super::{Result, disk, scan, segments};
 use std::fs::{self, File, OpenOptions};
 use std::path::{Path, PathBuf};
@@ -51,16 +52,11 @@ pub(super) fn set_aside_damage(dir: &Path) -> Result<Option<PathBuf>> {
 
 fn find_damage(dir: &Path) -> Result<Option<Damage>> {
     let firsts = segments::names(dir)?;
-    let mut before: Option<Previous> = None;
+    let mut before: Option<Shown> = None;
     for (i, first) in firsts.iter().enumerate() {
         let is_last = i + 1 == firsts.len();
         match check(dir, *first, before, is_last) {
-            Ok(bytes) => {
-                before = Some(Previous {
-                    first: *first,
-                    bytes,
-                });
-            }
+            Ok(shown) => before = Some(shown),
             Err(error) => {
                 let what = error.to_string();
                 let StoreError::Damaged { offset, record, .. } = error else {
@@ -72,7 +68,8 @@ fn find_damage(dir: &Path) -> Result<Option<Damage>> {
                     shortened: Some((*first, offset)),
                     what,
                 };
-                if record == 0 {
+                // One that was whole from the start is not believed in part: its header says how long it is.
+                if record == 0 || was_put_before(dir, *first) {
                     damage.whole_files.insert(0, *first);
                     damage.shortened = None;
                 }
@@ -83,13 +80,21 @@ fn find_damage(dir: &Path) -> Result<Option<Damage>> {
     Ok(None)
 }
 
-/// Reads a whole segment and returns its length.
-fn check(dir: &Path, first: u64, before: Option<Previous>, is_last: bool) -> Result<u64> {
+fn was_put_before(dir: &Path, first: u64) -> bool {
+    let path = segments::segment_path(dir, first);
+    let header = File::open(&path)
+        .ok()
+        .and_then(|file| FileHeader::read(&file, &path, FileKind::LogSegment).ok());
+    header.is_some_and(|header| header.next.is_some())
+}
+
+/// Reads a whole segment.
+fn check(dir: &Path, first: u64, before: Option<Shown>, is_last: bool) -> Result<Shown> {
     let path = segments::segment_path(dir, first);
     let file = File::open(&path).at("open", &path)?;
     let header = FileHeader::read(&file, &path, FileKind::LogSegment)?;
     segments::check_name(&path, first, &header)?;
-    if before.is_some() && header.previous != before {
+    if before.is_some_and(|before| !before.is_followed_by(&header)) {
         let what = "the segment before it is not the one it was begun after";
         return Err(StoreError::damaged(&path, 0, 0, what));
     }
@@ -104,7 +109,7 @@ fn check(dir: &Path, first: u64, before: Option<Previous>, is_last: bool) -> Res
             cut.what,
         ));
     }
-    Ok(found.len)
+    Ok(Shown::new(&header, found.len))
 }
 
 fn copy(from: &Path, to: &Path) -> Result<()> {

@@ -392,11 +392,37 @@ pub(super) fn names(dir: &Path) -> Result<Vec<u64>> {
     Ok(names.iter().filter_map(|name| parse_name(name)).collect())
 }
 
-/// The older segments of a folder, and the first height of the last one. Each names the one before it and its length,
-/// so that a missing, foreign or shortened one is found here.
+/// A segment as its name and its header show it, and what it says of the one after it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shown {
+    pub segment: Previous,
+    next: Option<u64>,
+    born_bytes: u64,
+}
+
+impl Shown {
+    pub fn new(header: &FileHeader, bytes: u64) -> Self {
+        let first = header.first;
+        Self {
+            segment: Previous { first, bytes },
+            next: header.next,
+            born_bytes: header.born_bytes,
+        }
+    }
+
+    /// Whether the segment with this header comes next: it was begun after this one, or this one was put before it.
+    pub fn is_followed_by(&self, header: &FileHeader) -> bool {
+        let was_put_before =
+            self.next == Some(header.first) && self.segment.bytes == self.born_bytes;
+        header.previous == Some(self.segment) || was_put_before
+    }
+}
+
+/// The older segments of a folder, and the first height of the last one. Of each two neighbours one names the other, and
+/// how long the earlier one is, so that a missing, foreign or shortened one is found here.
 pub(super) fn list(dir: &Path) -> Result<(Segments, Option<u64>)> {
     let mut segments = Segments::default();
-    let mut last: Option<Previous> = None;
+    let mut last: Option<Shown> = None;
     for first in names(dir)? {
         let path = segment_path(dir, first);
         let file = File::open(&path).at("open", &path)?;
@@ -404,14 +430,14 @@ pub(super) fn list(dir: &Path) -> Result<(Segments, Option<u64>)> {
         let bytes = file.metadata().at("read the length of", &path)?.len();
         check_name(&path, first, &header)?;
         if let Some(before) = last.take() {
-            if header.previous != Some(before) {
-                return Err(broken_chain(dir, &path, header.previous, before));
+            if !before.is_followed_by(&header) {
+                return Err(broken_chain(dir, &path, &header, &before));
             }
-            segments.old.push(before);
+            segments.old.push(before.segment);
         }
-        last = Some(Previous { first, bytes });
+        last = Some(Shown::new(&header, bytes));
     }
-    Ok((segments, last.map(|last| last.first)))
+    Ok((segments, last.map(|last| last.segment.first)))
 }
 
 /// Checks that a file holds what its name says.
@@ -423,26 +449,24 @@ pub(super) fn check_name(path: &Path, first: u64, header: &FileHeader) -> Result
     Err(StoreError::damaged(path, 0, 0, what))
 }
 
-fn broken_chain(
-    dir: &Path,
-    path: &Path,
-    expected: Option<Previous>,
-    found: Previous,
-) -> StoreError {
-    match expected {
-        Some(expected) if expected.first == found.first => StoreError::damaged(
-            &segment_path(dir, found.first),
-            found.bytes,
-            0,
-            format!("it was {} bytes long when it was finished", expected.bytes),
-        ),
-        Some(expected) => StoreError::damaged(
-            &segment_path(dir, expected.first),
-            0,
-            0,
-            "this segment is missing".to_owned(),
-        ),
-        None => StoreError::damaged(path, 0, 0, "it does not belong after the segment before it"),
+fn broken_chain(dir: &Path, path: &Path, header: &FileHeader, before: &Shown) -> StoreError {
+    let found = before.segment;
+    let shortened = |bytes: u64| {
+        let what = format!("it was {bytes} bytes long when it was finished");
+        StoreError::damaged(&segment_path(dir, found.first), found.bytes, 0, what)
+    };
+    let missing = |first: u64| {
+        let what = "this segment is missing";
+        StoreError::damaged(&segment_path(dir, first), 0, 0, what)
+    };
+    match (header.previous, before.next) {
+        (Some(expected), _) if expected.first == found.first => shortened(expected.bytes),
+        (_, Some(next)) if next == header.first => shortened(before.born_bytes),
+        (_, Some(next)) => missing(next),
+        (Some(expected), None) => missing(expected.first),
+        (None, None) => {
+            StoreError::damaged(path, 0, 0, "it does not belong after the segment before it")
+        }
     }
 }
 

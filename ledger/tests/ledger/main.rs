@@ -11,6 +11,7 @@
 mod arbitrary;
 mod codec;
 mod formats;
+mod generated;
 mod machine;
 mod roots;
 mod samples;

@@ -179,5 +179,6 @@ pub fn genesis() -> Genesis {
             address: address(20),
             balance: Amount(1_000_000),
         }],
+        generated: None,
     }
 }

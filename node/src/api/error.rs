@@ -99,7 +99,7 @@ impl From<NotHere> for ApiError {
                 (StatusCode::NOT_FOUND, "not_found", help)
             }
             NotHere::Pruned { .. } => {
-                let help = "ask for a later height, or ask a node that keeps more";
+                let help = "ask for a later height, or ask a node that keeps more; with sync.backfill in tintype.toml this one fetches its blocks";
                 (StatusCode::GONE, "pruned", help)
             }
             NotHere::Future { .. } => {

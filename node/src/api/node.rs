@@ -94,6 +94,10 @@ pub(super) async fn status(
             state_root: status.state_root,
             last_block_transactions: status.last_block_transactions,
             earliest_block: status.earliest_block,
+            backfill: status.backfill.map(|backfill| types::Backfill {
+                earliest: backfill.earliest,
+                target: backfill.target,
+            }),
             peers: status.peers as u64,
             p2p: status.p2p,
             mempool: status.mempool as u64,

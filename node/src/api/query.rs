@@ -282,3 +282,21 @@ pub(super) async fn validators(
     })
     .await
 }
+
+#[utoipa::path(get, path = "/v1/parameters", tag = "state", params(At), responses(
+    (status = 200, description = "The chain's limits, as they are after the block of the height", body = types::ChainParameters),
+    (status = "4XX", description = "Not kept, or badly asked", body = types::ErrorDocument),
+))]
+pub(super) async fn parameters(
+    State(api): State<Api>,
+    Query(at): Query<At>,
+) -> Answer<types::ChainParameters> {
+    api.ask(move |node| {
+        let state = picture(node, at)?;
+        Ok(Json(types::ChainParameters {
+            parameters: *state.parameters(),
+            evidence: evidence(node, &state, &Key::Parameters, at),
+        }))
+    })
+    .await
+}

@@ -32,6 +32,7 @@ use utoipa::OpenApi;
         query::record,
         query::space,
         query::validators,
+        query::parameters,
         blocks::block,
         blocks::root,
         snapshots::list,
@@ -44,7 +45,7 @@ use utoipa::OpenApi;
     tags(
         (name = "node", description = "The node itself"),
         (name = "transactions", description = "Submitting, and what became of it"),
-        (name = "state", description = "Accounts, spaces, records, validators; with proofs"),
+        (name = "state", description = "Accounts, spaces, records, validators, parameters; with proofs"),
         (name = "chain", description = "Blocks and roots"),
         (name = "snapshots", description = "Snapshots on the node's disk"),
     )
@@ -68,6 +69,7 @@ pub(super) fn router(api: Api) -> Router {
         .route("/v1/spaces/{space}", get(query::space))
         .route("/v1/spaces/{space}/records/{key}", get(query::record))
         .route("/v1/validators", get(query::validators))
+        .route("/v1/parameters", get(query::parameters))
         .route("/v1/blocks/{name}", get(blocks::block))
         .route("/v1/roots/{height}", get(blocks::root))
         .route("/v1/snapshots/{height}", get(snapshots::show))

@@ -11,6 +11,7 @@ use crate::handle;
 use ledger::{
     block::Header,
     certificate::Certificate,
+    genesis::Parameters,
     hash::{Address, BlockHash, ChainId, Hash, StateRoot, TxId},
     keys::PublicKey,
     units::{Amount, Height, Nonce, Power, Round, TimestampMs, Version},
@@ -96,6 +97,9 @@ pub struct Status {
     /// The first block it has.
     #[schema(value_type = Option<u64>)]
     pub earliest_block: Option<Height>,
+    /// How far the fetching of the blocks before that is; null on a node that does not fetch them.
+    #[serde(default)]
+    pub backfill: Option<Backfill>,
     /// Peers it is connected to.
     pub peers: u64,
     /// Where it listens for peers.
@@ -111,6 +115,17 @@ pub struct Status {
     /// For how long no block has become final here, if that is longer than any pause of an idle chain: too few validators
     /// are there.
     pub stands_still_seconds: Option<u64>,
+}
+
+/// How far down a node's history reaches, and how far it is to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Backfill {
+    /// The first block it has; null if it has none yet.
+    #[schema(value_type = Option<u64>)]
+    pub earliest: Option<Height>,
+    /// The first that it is to have.
+    #[schema(value_type = u64)]
+    pub target: Height,
 }
 
 /// How far a sync is.
@@ -309,6 +324,17 @@ pub struct Validators {
     /// Their power together.
     #[schema(value_type = u64)]
     pub total_power: Power,
+    /// Which state this is from.
+    #[serde(flatten)]
+    pub evidence: Evidence,
+}
+
+/// The chain's parameters.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ChainParameters {
+    /// They, by their names.
+    #[schema(value_type = Object)]
+    pub parameters: Parameters,
     /// Which state this is from.
     #[serde(flatten)]
     pub evidence: Evidence,

@@ -74,6 +74,7 @@ fn genesis(alice: u64) -> Genesis {
             address: Address([9; 32]),
             balance: Amount(alice),
         }],
+        generated: None,
     }
 }
 

@@ -4,8 +4,8 @@ use super::{metrics, shared::Shared, thread::Ask};
 use crate::{
     event::Event,
     handle::{
-        Answering, Backend, BlockName, NotHere, Refusal, SnapshotInfo, Status, SyncProgress,
-        TransactionStatus,
+        Answering, Backend, Backfill, BlockName, NotHere, Refusal, SnapshotInfo, Status,
+        SyncProgress, TransactionStatus,
     },
 };
 use ::snapshot::chunk::ChunkId;
@@ -75,6 +75,10 @@ impl Backend for Shared {
             voting: self.votes.load(Ordering::Relaxed),
             height: state.map(State::height).unwrap_or_default(),
             earliest_block: self.blocks.first(),
+            backfill: self.backfills.then(|| Backfill {
+                earliest: self.blocks.first(),
+                target: Height::GENESIS.next(),
+            }),
             head: pictures.head.clone(),
             state_root: state.map(State::root).unwrap_or_default(),
             last_block_transactions: pictures.last_block_transactions,

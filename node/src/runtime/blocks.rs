@@ -6,6 +6,8 @@
 //! (see the head of [`ledger::store::index`]). What a crash or a stop leaves in the backlog is in the log, with its
 //! outcomes, and is indexed at the next start without executing anything.
 //!
+//! Blocks that are fetched later, from before the others, are put below them ([`TransactionIndex::add_earlier`]).
+//!
 //! The index holds where things are. What is said of a block (hash, root) is read from its record in the log.
 //!
 //! # Bounds
@@ -28,13 +30,19 @@ use ledger::{
     codec,
     hash::{BlockHash, Hash, StateRoot, TxId},
     state::{Code, Outcome, State},
-    store::{BlockEntry, HashPrefix, Index, LogReader, PrefixMatch, StoreError, Told, TxPlace},
+    store::{
+        BlockEntry, BlockRecord, HashPrefix, Index, LogReader, PrefixMatch, StoreError, Told,
+        TxPlace,
+    },
     units::Height,
 };
 use std::{path::Path, sync::Arc};
 
 /// Transactions that are put into the index at once while it is brought up to the log.
 const REBUILD_TRANSACTIONS: usize = 1 << 16;
+
+/// Blocks that are put below the others at once, while it is brought up to the log.
+const EARLIER_AT_ONCE: u64 = 512;
 
 /// What the index keeps of a block.
 pub(super) struct Indexed {
@@ -134,6 +142,31 @@ impl TransactionIndex {
     /// Adds the next block. From now on it is found.
     pub(super) fn add(&self, block: Indexed) {
         self.backlog.push(block);
+    }
+
+    /// The lowest height that is indexed on disk.
+    pub(super) fn begins_at(&self) -> Option<Height> {
+        // Asked again and again: a failure is told where something was wanted.
+        self.disk.from().ok().flatten()
+    }
+
+    /// Adds blocks that were put before the log's.
+    ///
+    /// # Errors
+    /// [`StoreError`]; the next start adds them.
+    pub(super) fn add_earlier(&self, records: &[BlockRecord]) -> Result<(), StoreError> {
+        let read = |record: &BlockRecord| Indexed::of_log(&record.payload).map(|block| block.entry);
+        let entries: Result<Vec<BlockEntry>, String> = records.iter().map(read).collect();
+        match entries {
+            Ok(entries) => self.disk.put_earlier(&entries),
+            Err(error) => {
+                tracing::error!(
+                    error,
+                    "blocks from before this node's history are not indexed"
+                );
+                Ok(())
+            }
+        }
     }
 
     pub(super) fn committed(&self, id: &TxId) -> Option<Inclusion> {
@@ -264,7 +297,7 @@ fn continues(
     log: &LogReader,
 ) -> Result<Result<(), String>, NodeError> {
     let brought = match up_to.map_or(Ok(true), |up_to| belongs(disk, up_to, log)) {
-        Ok(true) => bring_up(disk, log),
+        Ok(true) => bring_up(disk, log).and_then(|()| bring_down(disk, log)),
         Ok(false) => return Ok(Err("it is not of this block log".into())),
         Err(error) => Err(error),
     };
@@ -274,15 +307,44 @@ fn continues(
     }
 }
 
-/// Whether the log has the block that the index ends with, or begins after it, as after a fast sync.
+/// Whether the log has the block that the index ends with. One that begins after it, as after a fast sync, has none of what
+/// the index knows.
 fn belongs(disk: &Index, up_to: Height, log: &LogReader) -> Result<bool, NodeError> {
     let Some(record) = log.read(up_to)? else {
-        return Ok(log
-            .first()
-            .or(log.next_height())
-            .is_some_and(|first| first > up_to));
+        return Ok(false);
     };
     Ok(disk.block_height(&record.block_hash)? == Some(up_to))
+}
+
+/// Puts in what the log has below the index: a crash came between the two.
+fn bring_down(disk: &Index, log: &LogReader) -> Result<(), NodeError> {
+    let Some(first) = log.first() else {
+        return Ok(());
+    };
+    // From the top down: below what is there.
+    while let Some(from) = disk.from()?.filter(|from| *from > first) {
+        let lowest = Height(from.0.saturating_sub(EARLIER_AT_ONCE)).max(first);
+        let mut entries: Vec<BlockEntry> = Vec::new();
+        for record in log.iter_from(lowest) {
+            let record = record?;
+            if record.height >= from {
+                break;
+            }
+            entries.push(indexed(&record)?.entry);
+        }
+        disk.put_earlier(&entries)?;
+        if disk.from()? == Some(from) {
+            break; // nothing would change that
+        }
+    }
+    Ok(())
+}
+
+fn indexed(record: &BlockRecord) -> Result<Indexed, NodeError> {
+    Indexed::of_log(&record.payload).map_err(|why| NodeError::Log {
+        height: record.height,
+        why,
+    })
 }
 
 /// Puts in what the log has above the index.
@@ -295,10 +357,7 @@ fn bring_up(disk: &Index, log: &LogReader) -> Result<(), NodeError> {
     let (mut transactions, mut blocks) = (0, 0u64);
     for record in log.iter_from(first) {
         let record = record?;
-        let block = Indexed::of_log(&record.payload).map_err(|why| NodeError::Log {
-            height: record.height,
-            why,
-        })?;
+        let block = indexed(&record)?;
         transactions += block.entry.transactions.len();
         blocks += 1;
         waiting.push(block.entry);

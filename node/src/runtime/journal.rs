@@ -4,7 +4,7 @@ use crate::replica::{Journal, JournalError};
 use ledger::{
     block::CommittedBlock,
     codec,
-    store::{Log, StoreError, Wal},
+    store::{Log, Prepender, StoreError, Wal},
     units::Height,
 };
 use std::path::PathBuf;
@@ -33,6 +33,11 @@ impl DiskJournal {
     /// [`StoreError`].
     pub(super) fn begin_after(&mut self, height: Height) -> Result<(), StoreError> {
         self.log.reset_to(height.next()).map(|_| ())
+    }
+
+    /// What puts earlier blocks before those of the log.
+    pub(super) fn prepender(&self) -> Prepender {
+        self.log.prepender()
     }
 }
 

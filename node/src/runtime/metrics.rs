@@ -38,6 +38,12 @@ pub(super) fn text(shared: &Shared) -> String {
             total(&shared.transactions_total),
         ),
         (
+            "earliest_block",
+            "gauge",
+            "The first block it has; it goes down while earlier ones are fetched.",
+            status.earliest_block.map_or(0, |height| height.0),
+        ),
+        (
             "snapshot_height",
             "gauge",
             "The height of the newest whole snapshot.",

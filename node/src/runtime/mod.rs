@@ -10,6 +10,7 @@
 
 mod attestations;
 mod backend;
+mod backfill;
 mod blocks;
 mod evidence;
 mod gossip;
@@ -152,12 +153,13 @@ pub enum NodeError {
     },
 }
 
-/// Runs the node of a folder until SIGTERM or SIGINT.
+/// Runs the node of a folder until SIGTERM or SIGINT, with its configuration changed for this run.
 ///
 /// # Errors
 /// [`NodeError`] says why it did not start or could not go on.
-pub fn run(dir: NodeDir) -> Result<(), NodeError> {
+pub fn run(dir: NodeDir, change: impl Fn(&mut Config)) -> Result<(), NodeError> {
     let mut recovered = recover(dir.clone())?;
+    change(&mut recovered.config);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -175,7 +177,10 @@ pub fn run(dir: NodeDir) -> Result<(), NodeError> {
         };
         match runtime.block_on(serve(recovered, stopped)) {
             Ok(Ended::StartOver) => match recover(dir.clone()) {
-                Ok(anew) => recovered = anew,
+                Ok(mut anew) => {
+                    change(&mut anew.config);
+                    recovered = anew;
+                }
                 Err(error) => break Err(error),
             },
             Ok(Ended::Stopped) => break Ok(()),
@@ -213,6 +218,7 @@ pub async fn serve(
         genesis,
         key,
         start,
+        replayed: _,
         snapshots,
         picture,
         index,
@@ -252,6 +258,7 @@ pub async fn serve(
         events: news,
         reaper: Reaper::start().map_err(machine("cannot start a thread"))?,
         idle: Duration::from_millis(config.timing.idle_block_interval_ms),
+        backfills: config.sync.backfill,
     }));
 
     let http = listener.local_addr().map_err(unbound)?;
@@ -374,6 +381,13 @@ async fn follow(
         idle: Duration::from_millis(timing.idle_block_interval_ms),
         mempool: replica::mempool::Limits::default(),
     };
+    let (end_backfill, backfill_ended) = watch::channel(false);
+    let backfill = config
+        .sync
+        .backfill
+        .then(|| backfill::start(Arc::clone(shared), journal.prepender(), backfill_ended))
+        .transpose()
+        .map_err(machine("cannot start the thread of backfill"))?;
     let (replica, effects) = Replica::start(replica_config, start, thread::now(), &mut journal)?;
     let outlet = Outlet::new(Arc::clone(shared), key, incarnation, colour);
     let evidence = EvidenceFolder::new(&dir.evidence());
@@ -397,7 +411,9 @@ async fn follow(
     };
     stop.store(true, Ordering::Release);
     inbox.send(Ask::Wake);
-    let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+    end_backfill.send_replace(true);
+    let ends = move || (thread.join(), backfill.map(std::thread::JoinHandle::join));
+    let _ = tokio::task::spawn_blocking(ends).await;
     result
 }
 

@@ -106,13 +106,16 @@ impl Outlet {
         self.shared.committed(committed);
         self.shared.own_root(height, state.root());
         let interval = state.parameters().snapshot_interval.max(1);
-        if height.0.is_multiple_of(interval) {
-            self.colour = height;
+        let is_due = height.0.is_multiple_of(interval);
+        if is_due || self.shared.snapshots.wants_first(state) {
             let certified = CertifiedHeader {
                 header: committed.block.header.clone(),
                 certificate: committed.certificate.clone(),
             };
             self.shared.snapshots.take(state.clone(), certified);
+        }
+        if is_due {
+            self.colour = height;
             self.attest(height, state.root());
         }
     }

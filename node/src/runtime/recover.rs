@@ -2,8 +2,8 @@
 //! the promises of the write-ahead log.
 //!
 //! What is damaged is set aside with a word in the log, and what it held comes from elsewhere: an older snapshot, the
-//! genesis, the peers. So at most `snapshot_interval` blocks are executed at a start, and a few more for each snapshot
-//! that was damaged. Nothing here is believed unchecked: chunks hash to the root that a certificate is over, and each
+//! genesis, the peers. The blocks that are executed at a start are those after the newest snapshot that is whole, and no
+//! others ([`Recovered::replayed`]); how many that can be is worked out in `docs/operation.md`. Nothing here is believed unchecked: chunks hash to the root that a certificate is over, and each
 //! block must execute to the roots in its header.
 
 use super::{
@@ -31,7 +31,7 @@ use ledger::{
     store::{DirLock, Log, LogReader, StoreError},
     units::Height,
 };
-use std::path::Path;
+use std::{path::Path, time::Instant};
 
 /// A node's folder, opened and replayed.
 pub struct Recovered {
@@ -45,6 +45,8 @@ pub struct Recovered {
     pub key: SecretKey,
     /// Where the replica starts from.
     pub start: Start,
+    /// Blocks that were executed to get there.
+    pub replayed: u64,
     pub(super) snapshots: Store,
     /// The snapshot that it was put together from.
     pub(super) picture: Option<Picture>,
@@ -91,6 +93,7 @@ pub fn recover(dir: NodeDir) -> Result<Recovered, NodeError> {
         state,
         head,
         picture,
+        replayed,
     } = rebuilt;
     let Promises {
         wal,
@@ -111,6 +114,7 @@ pub fn recover(dir: NodeDir) -> Result<Recovered, NodeError> {
         genesis,
         key,
         start,
+        replayed,
         snapshots,
         picture,
         index,
@@ -150,6 +154,8 @@ struct Rebuilt {
     picture: Option<Picture>,
     state: State,
     head: Option<CertifiedHeader>,
+    /// Blocks that were executed.
+    replayed: u64,
 }
 
 /// A log of another chain is not damaged, and nothing of it is set aside: it stands in the wrong folder.
@@ -171,6 +177,7 @@ fn check_chain(log: &Log, expected: ChainId) -> Result<(), NodeError> {
 /// The state after the last block of the log.
 fn rebuild(log: &mut Log, snapshots: &Store, genesis: &Genesis) -> Result<Rebuilt, NodeError> {
     check_chain(log, genesis.chain_id())?;
+    let begun = Instant::now();
     let (mut state, picture) = match newest_snapshot(log, snapshots, genesis)? {
         Some((state, picture)) => (state, Some(picture)),
         None => {
@@ -179,6 +186,7 @@ fn rebuild(log: &mut Log, snapshots: &Store, genesis: &Genesis) -> Result<Rebuil
         }
     };
     let mut head = picture.as_ref().map(|p| p.manifest.certified());
+    let loaded = begun.elapsed();
     let next = state.height().next();
     let first = log.first().or(log.next());
     let ends_before = log.next().is_some_and(|n| n < next);
@@ -192,7 +200,9 @@ fn rebuild(log: &mut Log, snapshots: &Store, genesis: &Genesis) -> Result<Rebuil
             "the block log does not go on where the state ends: it is set aside, and history begins after the state"
         );
     }
+    let mut replayed = 0u64;
     for record in log.iter_from(next) {
+        replayed += 1;
         let record = record?;
         let (block, certificate, executed) =
             replay(&state, &record.payload).map_err(|why| NodeError::Log {
@@ -205,10 +215,17 @@ fn rebuild(log: &mut Log, snapshots: &Store, genesis: &Genesis) -> Result<Rebuil
             certificate,
         });
     }
+    tracing::info!(
+        height = %state.height(), from = %next.previous().unwrap_or_default(), replayed,
+        entries = state.tree().totals().entries, state_ms = loaded.as_millis(),
+        blocks_ms = begun.elapsed().saturating_sub(loaded).as_millis(),
+        "the state is here: loaded from a snapshot (or made, from the genesis), and brought up to the block log"
+    );
     Ok(Rebuilt {
         state,
         head,
         picture,
+        replayed,
     })
 }
 

@@ -67,6 +67,8 @@ pub(super) struct Shared {
     pub(super) snapshots: Arc<Snapshots>,
     /// How long an idle chain may pause.
     idle: Duration,
+    /// Whether blocks from before its history are fetched.
+    pub(super) backfills: bool,
     /// Whether the replica runs. Before that, a state is being fetched.
     following: AtomicBool,
     pictures: Mutex<Pictures>,
@@ -115,6 +117,7 @@ pub(super) struct Beginning {
     pub(super) events: broadcast::Sender<Event>,
     pub(super) reaper: Reaper,
     pub(super) idle: Duration,
+    pub(super) backfills: bool,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -137,6 +140,7 @@ impl Shared {
             events,
             reaper,
             idle,
+            backfills,
         } = beginning;
         let pictures = Pictures {
             roots: BTreeMap::from([(state.height(), state.root())]),
@@ -168,6 +172,7 @@ impl Shared {
             alarms_total: AtomicU64::new(0),
             snapshots,
             idle,
+            backfills,
             following: AtomicBool::new(false),
             pictures: Mutex::new(pictures),
             heads: Mutex::default(),

@@ -3,6 +3,9 @@
 //! A picture of the state is a pointer, so the replica's thread only hands it over. One background thread writes; while
 //! it is busy one more may wait, and what comes beyond is left out and counted: nothing ever waits for the disk here.
 //!
+//! What is kept follows from the configuration of this start and from what is on disk, and from nothing that was noted: so
+//! at each start what an earlier configuration kept beyond it goes, and a chain may change its snapshot interval as it likes.
+//!
 //! What peers are fetching is leased ([`leases`]), so that it stays to the end although newer ones push it out.
 
 mod leases;
@@ -14,7 +17,7 @@ use crate::{
 use ::snapshot::{
     chunk::ChunkId,
     manifest::{Manifest, ManifestId, Picture},
-    store::{Store, StoreError, write_snapshot},
+    store::{Removed, Store, StoreError, write_snapshot},
 };
 use leases::Leases;
 use ledger::{
@@ -26,12 +29,16 @@ use std::{
     path::PathBuf,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
         mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
     },
     time::Instant,
 };
 use tokio::sync::broadcast;
+
+/// A state of so many entries is not made anew from the genesis at every start until the first snapshot is due: that would
+/// cost seconds each time.
+const EARLY_ENTRIES_MIN: u64 = 100_000;
 
 /// The snapshots of a node.
 pub(super) struct Snapshots {
@@ -45,6 +52,8 @@ pub(super) struct Snapshots {
     written_file: PathBuf,
     leases: Mutex<Leases<Holder>>,
     events: broadcast::Sender<Event>,
+    /// Whether one was asked for before its time.
+    asked_early: AtomicBool,
     pub(super) skipped_total: AtomicU64,
     pub(super) taken_total: AtomicU64,
 }
@@ -91,9 +100,12 @@ impl Snapshots {
             written_file,
             leases: Mutex::default(),
             events,
+            asked_early: AtomicBool::new(false),
             skipped_total: AtomicU64::new(0),
             taken_total: AtomicU64::new(0),
         });
+        // Before anyone fetches or offers: `keep` may have been made smaller, and a sync or a write may have been given up.
+        snapshots.retain();
         let weak = Arc::downgrade(&snapshots);
         std::thread::Builder::new()
             .name("snapshots".into())
@@ -119,6 +131,15 @@ impl Snapshots {
         let before = last.replace(picture);
         drop(last);
         drop(before);
+    }
+
+    /// Whether to take one although none is due: there is none at all, and to start without one would cost much.
+    pub(super) fn wants_first(&self, state: &State) -> bool {
+        let is_large = state.tree().totals().entries >= EARLY_ENTRIES_MIN;
+        // Once: if it fails, the next that is due is near enough.
+        is_large
+            && !self.asked_early.swap(true, Ordering::Relaxed)
+            && self.store.manifests().is_empty()
     }
 
     /// Takes a snapshot in the background. `certified` is the header of the state's height.
@@ -300,8 +321,16 @@ impl Snapshots {
 
     fn retain(&self) {
         let leased = self.leases().held(Instant::now());
-        if let Err(error) = self.store.retain(self.keep, &leased) {
-            tracing::error!(%error, "old snapshots are not removed");
+        match self.store.retain(self.keep, &leased) {
+            Ok(removed) if removed == Removed::default() => {}
+            Ok(Removed { manifests, chunks }) => {
+                tracing::debug!(
+                    manifests,
+                    chunks,
+                    "removed snapshots that are not kept any more"
+                );
+            }
+            Err(error) => tracing::error!(%error, "old snapshots are not removed"),
         }
     }
 

@@ -4,6 +4,8 @@
 
 mod asked;
 mod astray;
+mod backfill;
 mod folder;
 mod net;
+mod snapshots;
 mod strangers;

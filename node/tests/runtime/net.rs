@@ -60,6 +60,7 @@ pub fn folders(root: &std::path::Path, count: usize) -> (Vec<NodeDir>, Vec<Publi
             address: ALICE,
             balance: Amount(1_000),
         }],
+        generated: None,
     };
     let ports = free_ports(count);
     let address = |port: &u16| format!("/ip4/127.0.0.1/tcp/{port}");
@@ -89,6 +90,8 @@ impl Net {
         let (stop, stopping) = watch::channel(false);
         let mut nodes = Vec::new();
         for (i, dir) in dirs.iter().enumerate() {
+            // Of an earlier start: it would say where nobody listens any more.
+            let _ = std::fs::remove_file(dir.path().join("run.json"));
             let mut recovered = runtime::recover(dir.clone()).unwrap();
             prepare(i, &mut recovered);
             let mut stopping = stopping.clone();
@@ -127,6 +130,23 @@ impl Net {
     pub fn text(&self, node: usize, path: &str) -> Option<String> {
         let url = format!("{}{path}", self.urls[node]);
         ureq::get(url).call().ok()?.body_mut().read_to_string().ok()
+    }
+
+    /// What a node answers, an error document included.
+    pub fn any_text(&self, node: usize, path: &str) -> String {
+        let url = format!("{}{path}", self.urls[node]);
+        let asked = ureq::get(url).config().http_status_as_error(false).build();
+        asked.call().unwrap().body_mut().read_to_string().unwrap()
+    }
+
+    /// What a node answers to a document.
+    pub fn post(&self, node: usize, path: &str, body: &Value) -> Option<Value> {
+        let url = format!("{}{path}", self.urls[node]);
+        let answer = ureq::post(url)
+            .header("content-type", "application/json")
+            .send(body.to_string());
+        let text = answer.ok()?.body_mut().read_to_string().ok()?;
+        serde_json::from_str(&text).ok()
     }
 
     pub fn status(&self, node: usize) -> Option<Value> {

@@ -224,7 +224,9 @@ fn genesis_json(bytes: &[u8]) -> bool {
     Genesis::from_json(bytes).is_ok_and(|genesis| {
         let again = Genesis::from_json(genesis.to_json().as_bytes());
         assert_eq!(again.as_ref(), Ok(&genesis), "its own text reads otherwise");
-        State::genesis(&genesis).is_ok()
+        // A few bytes can ask for millions of records: that is its purpose, and not for here.
+        let is_small = genesis.generated.is_none_or(|g| g.count <= 1_000);
+        !is_small || State::genesis(&genesis).is_ok()
     })
 }
 

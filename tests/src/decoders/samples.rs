@@ -77,6 +77,7 @@ fn genesis() -> Genesis {
             address: key(20).address(),
             balance: Amount(1_000_000),
         }],
+        generated: None,
     }
 }
 

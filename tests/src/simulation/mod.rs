@@ -114,6 +114,7 @@ pub fn genesis(validators: usize, client: &SecretKey) -> Genesis {
         parameters: Parameters::default(),
         validators: (0..validators).map(validator).collect(),
         accounts: vec![account],
+        generated: None,
     }
 }
 

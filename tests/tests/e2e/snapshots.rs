@@ -8,6 +8,7 @@ use crate::{
     wait::eventually,
 };
 use cli::client::Client;
+use ledger::genesis::Generated;
 use serde_json::Value;
 use std::sync::mpsc;
 
@@ -162,4 +163,95 @@ fn nodes_start_from_their_snapshots_after_kill_9() {
     net.assert_agreement(31, 4);
     let sum = 1_000_000 + kept.len() as u64;
     assert_eq!(net.ok("query account bob")["balance"], sum);
+}
+
+#[test]
+fn a_testnet_of_any_size_has_its_records_from_the_start() {
+    let net = Net::empty();
+    net.ok("testnet --detach --validators 1 --entries 1000 --snapshot-interval 10");
+    let generated = Generated::of(1_000);
+    for number in [0, 999] {
+        let record = net.ok(&format!("query record generated {}", generated.key(number)));
+        assert_eq!(record["verified"], true, "{record}");
+        assert_eq!(record["version"], number + 1, "{record}");
+        let value = hex::encode(generated.value(number));
+        assert_eq!(record["value_hex"], value, "{record}");
+    }
+    let beyond = format!("query record generated {}", generated.key(1_000));
+    net.fails(&beyond, 3, "not_found");
+    // They can be written over, and their space goes on counting.
+    let key = generated.key(5);
+    net.ok(&format!("tx put generated {key} new --if-version 6"));
+    let record = net.ok(&format!("query record generated {key}"));
+    assert_eq!(record["version"], 1_001, "{record}");
+    let height = commit_to(&net, 10).last().unwrap().height;
+    assert!(height >= 10);
+    let entries = number(&snapshot_of(&net, "node0", 10), "entries");
+    // Records, their space, four accounts and a validator's, parameters and validators.
+    assert_eq!(entries, 1_000 + 1 + 5 + 2);
+    net.ok("testnet down");
+    net.fails("testnet --detach --entries 2000", 1, "other_testnet");
+    net.ok("testnet --detach --entries 1000");
+    let record = net.ok(&format!("query record generated {key}"));
+    assert_eq!(record["version"], 1_001, "{record}");
+}
+
+#[test]
+fn a_node_that_came_by_a_snapshot_fetches_its_history() {
+    let net = up();
+    let early = commit_to(&net, 25);
+    snapshot_of(&net, "node0", 20);
+    // One that does not is asked in vain, and says so.
+    net.ok("testnet add --sync snapshot");
+    let earliest = number(&api(&net, "node4", "/v1/status"), "earliest_block");
+    assert!(earliest > 10, "{earliest}");
+    let pruned = net.fails("query block 1 --node node4", 3, "pruned");
+    let message = text(&pruned["error"], "message");
+    assert!(message.contains(&earliest.to_string()), "{message}");
+
+    net.ok("testnet add --sync snapshot --backfill");
+    eventually("node5 has every block", || {
+        let status = api(&net, "node5", "/v1/status");
+        let done = status["backfill"]["earliest"] == 1;
+        done.then_some(()).ok_or_else(|| status.to_string())
+    });
+    for kept in &early {
+        let found = net.ok(&format!("query tx {} --node node5", kept.id));
+        assert_eq!(Acknowledged::of(&found), *kept);
+    }
+    let audit = net.ok("verify ledger node5");
+    assert_eq!(
+        (&audit["ok"], number(&audit, "from")),
+        (&Value::Bool(true), 1),
+        "{audit}"
+    );
+    // From then on it gives them to others.
+    net.kill("node5");
+    net.start("node5");
+    let block = net.ok("query block 1 --node node5");
+    assert_eq!(block["hash"], net.ok("query block 1 --node node0")["hash"]);
+}
+
+#[test]
+fn the_snapshot_interval_is_changed_on_a_running_chain() {
+    let net = up();
+    commit_to(&net, 12);
+    snapshot_of(&net, "node3", 10);
+    net.fails("tx parameter interval 7", 2, "usage");
+    net.fails("tx parameter snapshot_interval 0", 2, "usage");
+    net.fails("tx parameter snapshot_interval 10", 3, "nothing_to_change");
+    let changed = net.ok("tx parameter snapshot_interval 7");
+    assert_eq!(changed["status"], "committed", "{changed}");
+    let since = number(&changed, "height");
+    let due = (since / 7 + 1) * 7;
+    commit_to(&net, due);
+    for node in ["node0", "node1", "node2", "node3"] {
+        let taken = snapshot_of(&net, node, due);
+        let root = net.ok(&format!("verify roots --height {due}"));
+        assert_eq!(taken["root"], root["root"], "{node}: {taken}");
+    }
+    // A newcomer finds its way by what is there.
+    net.ok("testnet add --sync snapshot");
+    let status = api(&net, "node4", "/v1/status");
+    assert!(number(&status, "earliest_block") > 10, "{status}");
 }

@@ -4,8 +4,9 @@ use crate::{
     api,
     client::Client,
     commands::{
+        approvals::approve_by_all,
         query::validators,
-        validator::{Change, approve_by_all, wait_until_in_force},
+        validator::{Change, wait_until_in_force},
     },
     context::{Context, client_of},
     failure::{Failure, Result},
@@ -18,7 +19,7 @@ use crate::{
 use clap::{Args, ValueEnum};
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 use ledger::units::{Height, Power};
-use node::config::SyncMode;
+use node::config::{Sync, SyncMode};
 use serde_json::Map;
 use std::time::{Duration, Instant};
 
@@ -38,6 +39,9 @@ pub struct AddArgs {
     /// How it catches up
     #[arg(long, value_enum, default_value_t = Way::Auto)]
     pub sync: Way,
+    /// Then fetch the blocks from before its snapshot too, in the background
+    #[arg(long)]
+    pub backfill: bool,
     /// Seconds it may take to follow the chain
     #[arg(long, value_name = "S", default_value_t = FOLLOW_LIMIT_S)]
     pub timeout: u64,
@@ -81,7 +85,11 @@ pub fn run(context: &Context, args: &AddArgs) -> Result {
                 .help("`tintype testnet` starts them"),
         );
     }
-    let member = create::add_node(&testnet, args.name.as_deref(), args.sync.into())?;
+    let sync = Sync {
+        mode: args.sync.into(),
+        backfill: args.backfill,
+    };
+    let member = create::add_node(&testnet, args.name.as_deref(), sync)?;
     interrupt::leaves("node", left(&member.name, "was made, and may be starting"));
     launch::start_one(context.out, &testnet, &member)?;
     interrupt::leaves("node", left(&member.name, "stays, and runs"));
@@ -220,7 +228,7 @@ fn vote(context: &Context, member: &Member, others: &[Client]) -> Result {
         wait: Some(Duration::from_secs(30)),
     };
     let change = Change { public_key, power };
-    approve_by_all(context, client, change, options)?;
+    approve_by_all(context, client, &change.operation(), options)?;
     wait_until_in_force(client, change)
 }
 

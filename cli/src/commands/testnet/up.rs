@@ -3,7 +3,7 @@
 use crate::{
     context::Context,
     failure::{Exit, Failure, Result},
-    table::visible,
+    table::{grouped, visible},
     testnet::{
         Member, Testnet,
         create::{self, Plan},
@@ -15,6 +15,7 @@ use crate::{
     },
 };
 use clap::Args;
+use ledger::genesis::Generated;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use std::{
     sync::{
@@ -38,6 +39,9 @@ pub struct UpArgs {
     /// Blocks from one snapshot to the next, in a new testnet [default: 100]
     #[arg(long, value_name = "BLOCKS", value_parser = clap::value_parser!(u64).range(1..))]
     pub snapshot_interval: Option<u64>,
+    /// Generated records in the first state of a new testnet, to see what that size costs [default: 0]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(..=Generated::COUNT_MAX))]
+    pub entries: Option<u64>,
     /// Listen on this port and those after it, two a node; a testnet that is there moves to them [default: free ones
     /// from 26000]
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1024..))]
@@ -92,6 +96,7 @@ pub fn run(context: &Context, args: &UpArgs) -> Result {
     let plan = Plan {
         validators: args.validators.map(usize::from),
         snapshot_interval: args.snapshot_interval,
+        entries: args.entries,
         base_port: args.base_port,
         fresh: args.fresh,
     };
@@ -121,6 +126,9 @@ pub fn run(context: &Context, args: &UpArgs) -> Result {
             genesis.chain_id(),
             testnet.dir().display()
         ));
+        if let Some(generated) = genesis.generated {
+            context.out.note(&generated_note(generated));
+        }
     }
     let lifeline = (!args.detach).then(|| testnet.lock_file());
     let is_interrupted = || interrupts.came();
@@ -159,6 +167,13 @@ pub fn run(context: &Context, args: &UpArgs) -> Result {
         return Err(Failure::silent(Exit::Interrupted));
     }
     Ok(())
+}
+
+/// Says what can be asked for.
+fn generated_note(generated: Generated) -> String {
+    let (count, space) = (grouped(generated.count), Generated::SPACE);
+    let key = generated.key(0);
+    format!("{count} generated records; try `tintype query record {space} {key}`")
 }
 
 fn stop(context: &Context, testnet: &Testnet, started: &[Member], interrupts: &Interrupts) {

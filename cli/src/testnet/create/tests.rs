@@ -22,16 +22,44 @@ fn a_testnet_is_made_once_and_carried_on() {
     };
     assert_eq!(ensure(&testnet, &plan).unwrap_err().code, "other_testnet");
 
-    let added = add_node(&testnet, None, SyncMode::Snapshot).unwrap();
+    let added = add_node(&testnet, None, Sync::default()).unwrap();
     assert_eq!(added.name, "node4");
     assert_eq!(added.dir.config().unwrap().p2p.peers.len(), VALIDATORS);
     assert_eq!(added.dir.genesis().unwrap().chain_id(), chain);
     assert_eq!(
-        add_node(&testnet, Some("node4"), SyncMode::Auto)
+        add_node(&testnet, Some("node4"), Sync::default())
             .unwrap_err()
             .code,
         "exists"
     );
+}
+
+#[test]
+fn a_testnet_of_another_size_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let testnet = Testnet::at(folder.path());
+    let of = |entries| Plan {
+        validators: Some(1),
+        entries,
+        ..Plan::default()
+    };
+    assert!(ensure(&testnet, &of(Some(1_000))).unwrap());
+    let genesis = testnet.genesis().unwrap();
+    assert_eq!(genesis.generated, Some(Generated::of(1_000)));
+    for same in [None, Some(1_000)] {
+        assert!(!ensure(&testnet, &of(same)).unwrap());
+    }
+    for other in [0, 999] {
+        let refused = ensure(&testnet, &of(Some(other))).unwrap_err();
+        assert_eq!(refused.code, "other_testnet");
+        assert!(refused.message.contains("1000, not"), "{refused}");
+    }
+    let fresh = Plan {
+        fresh: true,
+        ..of(Some(0))
+    };
+    assert!(ensure(&testnet, &fresh).unwrap());
+    assert_eq!(testnet.genesis().unwrap().generated, None);
 }
 
 /// Several commands in several terminals, at one moment.
@@ -47,7 +75,7 @@ fn nodes_that_are_added_at_once_have_names_and_ports_of_their_own() {
     let together = std::sync::Barrier::new(6);
     let add = || {
         together.wait();
-        add_node(&testnet, None, SyncMode::Auto).unwrap().name
+        add_node(&testnet, None, Sync::default()).unwrap().name
     };
     let mut names = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..6).map(|_| scope.spawn(add)).collect();
@@ -71,7 +99,7 @@ fn nodes_that_are_added_at_once_have_names_and_ports_of_their_own() {
 fn a_creation_that_was_interrupted_is_begun_again() {
     let folder = tempfile::tempdir().unwrap();
     let testnet = Testnet::at(folder.path());
-    make_node(&testnet, "node0", SyncMode::Auto).unwrap();
+    make_node(&testnet, "node0", Sync::default()).unwrap();
     let alone = ensure(&testnet, &Plan::default()).unwrap_err();
     assert_eq!(alone.code, "genesis_missing", "it may be a node's only key");
     fs::create_dir(testnet.stage().dir()).unwrap();

@@ -69,6 +69,20 @@ const SEGMENT: &[&str] = &[
     "626c6f636b",                                                       // "block"
 ];
 
+/// The header of a segment of the blocks 900 to 999, which was put before the one that begins with block 1000.
+const EARLIER: &[&str] = &[
+    "54494e5459504500", // magic
+    "0001",             // format version
+    "03",               // kind: segment that was put before the others
+    "00",
+    "0102030405060708", // salt
+    "0000000000000384", // first height: 900
+    "00000000000003e8", // the segment after: 1000
+    "0000000000000000",
+    "00000000000010e1", // born with 4321 bytes
+    "de7d797d",         // checksum
+];
+
 fn write(path: &Path, parts: &[&str]) {
     fs::write(path, hex::decode(parts.concat()).unwrap()).unwrap();
 }
@@ -129,4 +143,22 @@ fn the_fixture_of_a_segment_is_read() {
     let record = log.read(Height(1000)).unwrap().unwrap();
     assert_eq!(record.block_hash, Hash([0xab; 32]));
     assert_eq!(record.payload, b"block");
+}
+
+#[test]
+fn the_header_of_an_earlier_segment_is_written_and_read_as_the_fixture_says() {
+    let header = FileHeader {
+        salt: SALT,
+        born_bytes: 4321,
+        ..FileHeader::earlier(900, 1000)
+    };
+    assert_eq!(hex::encode(header.encode()), EARLIER.concat());
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("segment");
+    write(&path, EARLIER);
+    let file = fs::File::open(&path).unwrap();
+    let read = FileHeader::read(&file, &path, FileKind::LogSegment).unwrap();
+    assert_eq!(read, header);
+    // It is no WAL.
+    FileHeader::read(&file, &path, FileKind::Wal).unwrap_err();
 }

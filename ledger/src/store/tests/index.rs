@@ -304,3 +304,43 @@ fn a_block_that_got_in_by_half_is_not_counted_and_comes_again() {
     index.check().unwrap();
     assert_eq!(index.up_to().unwrap(), Some(Height(21)));
 }
+
+/// What came before is put in from the top down, and a crash in between leaves what does not count.
+#[test]
+fn earlier_blocks_are_put_below_the_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let (index, _) = Index::open(dir.path()).unwrap();
+    index.put_earlier(&[block(5, 3)]).unwrap();
+    assert_eq!(index.up_to().unwrap(), None, "below nothing nothing is put");
+    put(&index, 20, 3);
+    put(&index, 21, 3);
+    assert_eq!(index.from().unwrap(), Some(Height(20)));
+    let earlier = |heights: std::ops::RangeInclusive<u64>| {
+        let blocks: Vec<BlockEntry> = heights.map(|height| block(height, 3)).collect();
+        index.put_earlier(&blocks).unwrap();
+        index.from().unwrap().map(|from| from.0)
+    };
+    assert_eq!(earlier(10..=18), Some(20), "with a gap they are not taken");
+    assert_eq!(
+        earlier(15..=21),
+        Some(15),
+        "those that are there already are passed over"
+    );
+    assert_eq!(earlier(15..=19), Some(15));
+    put(&index, 22, 3);
+    assert_eq!(earlier(1..=14), Some(1));
+    index.check().unwrap();
+    for height in 1..=22 {
+        let found = index.transaction(&tx(height, 2)).unwrap().unwrap();
+        assert_eq!((found.height, found.position), (Height(height), 2));
+        assert_eq!(
+            index.block_height(&block_hash(height)).unwrap(),
+            Some(Height(height))
+        );
+    }
+    let above_a_gap = index.put_blocks(&[block(24, 1)]).unwrap_err();
+    assert!(
+        matches!(above_a_gap, StoreError::Index { .. }),
+        "{above_a_gap}"
+    );
+}

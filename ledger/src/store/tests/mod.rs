@@ -7,6 +7,7 @@ mod index;
 mod log;
 mod log_crashes;
 mod log_damage;
+mod prepend;
 mod records;
 mod records_faults;
 mod wal;

@@ -72,6 +72,7 @@ impl Fake {
                 address: alice.address(),
                 balance: Amount(1_000_000),
             }],
+            generated: None,
         };
         let inner = Inner {
             states: vec![State::genesis(&genesis).unwrap()],
@@ -275,6 +276,7 @@ impl Backend for Fake {
             voting: true,
             height: inner.head().height(),
             earliest_block: Some(inner.earliest),
+            backfill: None,
             head: head.map(|committed| CertifiedHeader {
                 header: committed.block.header.clone(),
                 certificate: committed.certificate.clone(),

@@ -210,6 +210,16 @@ async fn validators_are_named_and_proven() {
 }
 
 #[tokio::test]
+async fn parameters_are_told_and_proven() {
+    let api = asked();
+    api.node.commit();
+    let found: types::ChainParameters = api.read("/v1/parameters?proof=true").await;
+    let expected = crate::handle::Backend::genesis(&*api.node).parameters;
+    assert_eq!(found.parameters, expected);
+    check(&api.node, &found.evidence, &Key::Parameters.place(), true);
+}
+
+#[tokio::test]
 async fn snapshots_are_taken_listed_and_shown() {
     let api = asked();
     api.node.commit();
@@ -252,6 +262,7 @@ async fn the_description_lists_every_path() {
             "/v1/spaces/{space}/records/{key}",
             "/v1/blocks/{name}",
             "/v1/validators",
+            "/v1/parameters",
             "/v1/snapshots",
             "/v1/snapshots/{height}",
             "/v1/snapshots/{height}/chunks/{id}",

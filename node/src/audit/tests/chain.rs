@@ -53,6 +53,7 @@ fn genesis() -> Genesis {
             address: client().address(),
             balance: Amount(1_000),
         }],
+        generated: None,
     }
 }
 

@@ -35,6 +35,7 @@ fn state() -> State {
         parameters: Parameters::default(),
         validators: vec![validator],
         accounts: (1..=4).map(account).collect(),
+        generated: None,
     })
     .unwrap()
 }

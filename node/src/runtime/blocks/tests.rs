@@ -11,9 +11,11 @@ use crate::{
     handle::{Inclusion, NotHere},
 };
 use ledger::{
+    block::CommittedBlock,
+    codec,
     hash::{BlockHash, Hash, StateRoot, TxId},
     state::Outcome,
-    store::LogReader,
+    store::{BlockRecord, Log, LogReader},
     units::Height,
 };
 use std::{
@@ -167,6 +169,50 @@ fn one_that_is_lost_or_ahead_or_of_another_chain_is_made_anew_from_the_log() {
     folder.assert_all_known(&index, 8);
     let unknown = NotHere::Unknown(foreign.to_string());
     assert_eq!(index.block_height(&foreign.to_string()), Err(unknown));
+}
+
+/// A log of the blocks from 8 to 12, and the blocks below.
+fn later_part() -> (Folder, Vec<BlockRecord>) {
+    let folder = Folder::new(12);
+    fs::remove_dir_all(folder.dir.ledger()).unwrap();
+    folder.chain.write(&folder.dir, 8);
+    let record = |block: &CommittedBlock| BlockRecord {
+        height: block.block.header.height,
+        block_hash: block.block.header.hash().into(),
+        payload: codec::encode(block),
+    };
+    let earlier = folder.chain.blocks[..7].iter().map(record).collect();
+    (folder, earlier)
+}
+
+#[test]
+fn blocks_that_are_fetched_later_are_found_at_once() {
+    let (folder, earlier) = later_part();
+    let (log, _) = Log::open(&folder.dir.ledger()).unwrap();
+    let index = TransactionIndex::open(&folder.dir.index(), log.reader()).unwrap();
+    assert_eq!(index.begins_at(), Some(Height(8)));
+    let mut prepender = log.prepender();
+    for part in [&earlier[3..], &earlier[..3]] {
+        prepender.prepend(part).unwrap();
+        index.add_earlier(part).unwrap();
+    }
+    assert_eq!(index.begins_at(), Some(Height(1)));
+    folder.assert_all_known(&index, 12);
+    index.disk.check().unwrap();
+}
+
+/// A crash came after they were put before the log's, and before the index learnt of them.
+#[test]
+fn blocks_that_were_fetched_before_a_crash_are_indexed_at_the_next_start() {
+    let (folder, earlier) = later_part();
+    drop(folder.open());
+    let (log, _) = Log::open(&folder.dir.ledger()).unwrap();
+    log.prepender().prepend(&earlier).unwrap();
+    drop(log);
+    let index = folder.open();
+    assert_eq!(index.begins_at(), Some(Height(1)));
+    folder.assert_all_known(&index, 12);
+    index.disk.check().unwrap();
 }
 
 #[test]
