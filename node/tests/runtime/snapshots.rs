@@ -98,7 +98,7 @@ fn the_interval_changes_on_a_running_chain_and_retention_goes_on() {
         listed(&net).contains(&10).then_some(())
     });
     approve(&net, &dir, 0, with_interval(&dir, 4));
-    let is_of_four = |heights: &[u64]| heights.iter().all(|h| h % 4 == 0);
+    let is_of_four = |heights: &[u64]| heights.iter().all(|h| h.is_multiple_of(4));
     let heights = wait_for("three snapshots, four blocks apart", || {
         let heights = listed(&net);
         (heights.len() == 3 && is_of_four(&heights) && heights[0] - heights[2] == 8)
@@ -109,7 +109,7 @@ fn the_interval_changes_on_a_running_chain_and_retention_goes_on() {
     approve(&net, &dir, 1, with_interval(&dir, 25));
     let changed = wait_for("the change is in force", || {
         let heights = listed(&net);
-        (heights[0] % 25 == 0).then_some(heights[0])
+        heights[0].is_multiple_of(25).then_some(heights[0])
     });
     // What the shorter interval left stays until enough newer ones are there, and goes then.
     let heights = wait_for("a snapshot 25 blocks later", || {
@@ -127,7 +127,10 @@ fn the_interval_changes_on_a_running_chain_and_retention_goes_on() {
     );
     // The next start goes from the newest, whatever the interval was when it was taken.
     let newest = newest(&dir).height().0;
-    assert!(newest >= changed + 25 && newest % 25 == 0, "{newest}");
+    assert!(
+        newest >= changed + 25 && newest.is_multiple_of(25),
+        "{newest}"
+    );
     let (height, blocks) = replayed(&dir);
     assert_eq!(blocks, height - newest);
 }

@@ -188,9 +188,7 @@ fn a_missing_or_shortened_segment_is_damage() {
         assert!(error.is_damage(), "{} shortened: {error}", whole[at].0);
     }
     // Without the very first nothing is missing between two: history begins later.
-    let mut gone = whole.clone();
-    gone.remove(0);
-    restore(&dir, &gone);
+    restore(&dir, &whole[1..]);
     let (log, _) = Log::open_with(&dir, SMALL).unwrap();
     assert_holds(&log.reader(), 31..=120);
 }
