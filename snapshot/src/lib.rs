@@ -7,7 +7,6 @@
 //! |---|---|---|
 //! | [`manifest`] | what a snapshot consists of, and why it may be believed | none |
 //! | [`chunk`] | a subtree as bytes | none |
-//! | [`light`] | believing a header far ahead of the validator set one trusts | none |
 //! | [`sync`] | the joiner: replies in, requests out | none |
 //! | [`store`] | the chunk store, its writer, retention | disk |
 //!
@@ -19,7 +18,6 @@
 )]
 
 pub mod chunk;
-pub mod light;
 pub mod manifest;
 pub mod store;
 pub mod sync;

@@ -50,11 +50,10 @@ impl PlaceRange {
         to: Place([0xff; 32]),
     };
 
-    /// The same range from `from` on, or from its own beginning if that is later.
-    #[must_use]
-    pub fn starting_at(self, from: Place) -> Self {
-        let from = from.max(self.from);
-        Self { from, ..self }
+    /// What of it comes after a place; none if nothing does.
+    pub fn after(self, place: &Place) -> Option<Self> {
+        let from = place.next()?.max(self.from);
+        (from <= self.to).then_some(Self { from, ..self })
     }
 
     /// Whether a place lies in it.

@@ -59,7 +59,8 @@ proptest! {
             prop_assert!(count <= entries.max(1));
             prop_assert!(count > 0 || proven.next.is_none(), "no progress");
             shown.extend(proven.entries.iter().map(|e| (e.place, e.key.to_vec(), e.value.to_vec())));
-            rest = proven.next.map(|next| page.starting_at(next));
+            let last = proven.entries.last().map(|e| e.place);
+            rest = proven.next.and_then(|_| range.after(&last?));
         }
         let all = within(&model, range);
         let all: Vec<_> = all.iter().map(|e| (e.place, e.key.to_vec(), e.value.to_vec())).collect();
@@ -238,6 +239,23 @@ fn the_deepest_range_proof_has_256_steps() {
         assert_eq!(proven.entries, within(&model, range));
         assert!(encode(&proof).len() < 257 * 60 + 300);
     }
+}
+
+#[test]
+fn what_comes_after_a_place() {
+    let range = PlaceRange {
+        from: Place([1; 32]),
+        to: Place([3; 32]),
+    };
+    let mut next = [2; 32];
+    next[30..].copy_from_slice(&[3, 0]);
+    let mut place = [2; 32];
+    place[31] = 0xff;
+    let from = |place| range.after(&Place(place)).map(|r| r.from);
+    assert_eq!(from(place), Some(Place(next)));
+    assert_eq!(from([0; 32]), Some(range.from));
+    assert_eq!(from([3; 32]), None);
+    assert_eq!(PlaceRange::ALL.after(&Place([0xff; 32])), None);
 }
 
 /// The empty tree has nothing in any range, and its proof says so.
