@@ -7,7 +7,7 @@ use crate::{
 };
 use ::node::config::NodeDir;
 use clap::Args;
-use ledger::units::Height;
+use ledger::{light::Checkpoint, units::Height};
 use rustix::process::{Signal, getpid, kill_process, set_parent_process_death_signal};
 use serde_json::json;
 use std::{io::IsTerminal, path::PathBuf};
@@ -22,6 +22,10 @@ pub struct NodeArgs {
     /// from the others. DANGER: below the first height that it never signed at, it signs twice
     #[arg(long, value_name = "HEIGHT")]
     pub vote_from: Option<u64>,
+    /// Of a node without a state: believe a snapshot from this block's validators on, not from the genesis's. Somebody whom
+    /// you trust told you its hash
+    #[arg(long, value_name = "HEIGHT:HASH")]
+    pub trust: Option<Checkpoint>,
 }
 
 /// Runs the node in `--dir`.
@@ -49,7 +53,7 @@ pub fn run(context: &Context, args: &NodeArgs) -> Result {
         end_with_launcher(file.clone())?;
     }
     let name = dir.config()?.name;
-    run_node(dir, args.vote_from.map(Height))?;
+    run_node(dir, args.vote_from.map(Height), args.trust)?;
     if context.out.is_json() {
         context
             .out
@@ -59,7 +63,7 @@ pub fn run(context: &Context, args: &NodeArgs) -> Result {
 }
 
 /// Runs the node. It returns when the node was told to stop by SIGTERM or SIGINT.
-fn run_node(dir: NodeDir, vote_from: Option<Height>) -> Result {
+fn run_node(dir: NodeDir, vote_from: Option<Height>, trust: Option<Checkpoint>) -> Result {
     let level = dir.config()?.log_level;
     // The consensus library tells every vote at the level of information.
     let quiet = format!("arc_malachitebft_core_consensus=warn,{level}");
@@ -79,7 +83,7 @@ fn run_node(dir: NodeDir, vote_from: Option<Height>) -> Result {
                 .help("--vote-from is for a node without a write-ahead log; this one knows what it has signed")
         })?;
     }
-    ::node::runtime::run(dir).map_err(|e| Failure::failed("node_failed", e.to_string()))
+    ::node::runtime::run(dir, trust).map_err(|e| Failure::failed("node_failed", e.to_string()))
 }
 
 /// Stops this process gracefully when the launcher ends, however it ends.

@@ -15,7 +15,7 @@ use ledger::{
     store::disk::write_atomic,
     units::{Amount, Power, TimestampMs},
 };
-use node::config::{Config, SyncMode, is_name, random_key, read_key, write_key};
+use node::config::{Config, Sync, is_name, random_key, read_key, write_key};
 use std::{collections::BTreeSet, fs, io::ErrorKind, path::Path, time::SystemTime};
 
 /// The accounts of a new testnet.
@@ -242,7 +242,7 @@ fn create(testnet: &Testnet, stage: &Testnet, plan: &Plan) -> Result {
     let mut members = Vec::new();
     for index in 0..count {
         let name = format!("node{index}");
-        let (member, key) = make_node(stage, &name, SyncMode::Auto)?;
+        let (member, key) = make_node(stage, &name, Sync::default())?;
         let public_key = key.public_key();
         validators.push(GenesisValidator {
             name,
@@ -271,13 +271,13 @@ fn create(testnet: &Testnet, stage: &Testnet, plan: &Plan) -> Result {
 }
 
 /// Makes the folder of a node, with a key and a configuration; ports and genesis are still to come.
-fn make_node(testnet: &Testnet, name: &str, mode: SyncMode) -> Result<(Member, SecretKey)> {
+fn make_node(testnet: &Testnet, name: &str, sync: Sync) -> Result<(Member, SecretKey)> {
     let dir = testnet.node_dir(name);
     fs::create_dir_all(dir.path())
         .map_err(|e| Failure::io("cannot make the folder", dir.path(), &e))?;
     // The configuration first: it marks the folder as ours.
     let mut config = Config::named(name);
-    config.sync.mode = mode;
+    config.sync = sync;
     dir.write_config(&config)?;
     let key = dir.create_identity()?;
     let name = name.to_owned();
@@ -312,7 +312,7 @@ pub fn restore(testnet: &Testnet, member: &Member) -> Result<Vec<&'static str>> 
 ///
 /// # Errors
 /// If the name is taken or is none, or the folder cannot be written.
-pub fn add_node(testnet: &Testnet, name: Option<&str>, mode: SyncMode) -> Result<Member> {
+pub fn add_node(testnet: &Testnet, name: Option<&str>, sync: Sync) -> Result<Member> {
     let _alone = lock::change_alone(testnet)?;
     let genesis = testnet.genesis()?;
     let name = match name {
@@ -340,7 +340,7 @@ pub fn add_node(testnet: &Testnet, name: Option<&str>, mode: SyncMode) -> Result
         return Err(Failure::failed("exists", message).help("choose another name"));
     }
     let pair = ports::choose(1, &wiring::reserved(testnet)?)?;
-    let (member, _) = make_node(testnet, &name, mode)?;
+    let (member, _) = make_node(testnet, &name, sync)?;
     for ports in pair {
         wiring::set_ports(&member, ports)?;
     }

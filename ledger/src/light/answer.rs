@@ -11,7 +11,7 @@ use crate::{
         State,
         entries::{Account, Entry, Key, Record, Space, ValidatorSets},
         tree::{
-            EntryRef, Place, PlaceRange, Prefix, Proof, ProofError, RANGE_PROOF_BYTES_MAX,
+            EntryRef, Place, PlaceRange, Proof, ProofError, ProvenRange, RANGE_PROOF_BYTES_MAX,
             RangeError, RangeProof,
         },
     },
@@ -20,9 +20,6 @@ use crate::{
 
 /// Bytes of the encoded proof of one entry: the way down the tree, and the largest entry.
 pub const PROOF_BYTES_MAX: usize = 1 << 20;
-
-/// Bits of a place that all records of a space share.
-const SPACE_BITS: u16 = 64;
 
 /// The root of a state that is believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,11 +86,7 @@ pub enum AnswerError {
 
 /// The places of a space's records: all of them, or those that come after one. None: nothing can come after it.
 pub fn records_range(space: &str, after: Option<&Place>) -> Option<PlaceRange> {
-    let mut place = Place::default();
-    for (to, from) in place.0.iter_mut().zip(Key::space_subtree(space)) {
-        *to = from;
-    }
-    let all = PlaceRange::from(Prefix::of(&place, SPACE_BITS));
+    let all = PlaceRange::from(Key::space_subtree(space));
     match after {
         Some(place) => all.after(place),
         None => Some(all),
@@ -209,23 +202,29 @@ impl VerifiedState {
                 more_after: None,
             }));
         };
-        let proven = proof.verify(self.root, range)?;
-        let last = proven.entries.last().map(|entry| entry.place);
-        if proven.next.is_some() && last.is_none() {
-            return Err(AnswerError::EmptyPage);
-        }
-        let records = proven.entries.iter().map(|entry| read_record(space, entry));
-        let records = records.collect::<Result<_, _>>()?;
-        Ok(self.verified(RecordsPage {
-            records,
-            more_after: proven.next.and(last),
-        }))
+        Ok(self.verified(read_records(space, &proof.verify(self.root, range)?)?))
     }
 
     const fn verified<T>(&self, value: T) -> Verified<T> {
         let state = *self;
         Verified { value, state }
     }
+}
+
+/// The records of a space that a range of its places holds.
+///
+/// # Errors
+/// [`AnswerError`] if something else is there, or nothing on the way to more.
+pub fn read_records(space: &str, range: &ProvenRange<'_>) -> Result<RecordsPage, AnswerError> {
+    let last = range.entries.last().map(|entry| entry.place);
+    if range.next.is_some() && last.is_none() {
+        return Err(AnswerError::EmptyPage);
+    }
+    let records = range.entries.iter().map(|entry| read_record(space, entry));
+    Ok(RecordsPage {
+        records: records.collect::<Result<_, _>>()?,
+        more_after: range.next.and(last),
+    })
 }
 
 /// A record with its key.

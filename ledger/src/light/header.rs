@@ -53,9 +53,7 @@ pub enum LightError {
     #[error(transparent)]
     Certificate(#[from] CertificateError),
     /// Another block than the one that is trusted by its hash.
-    #[error(
-        "the block at height {height} is {found:.16}, the one that is trusted is {expected:.16}"
-    )]
+    #[error("the block at height {height} is {found}, the one that is trusted is {expected}")]
     OtherBlock {
         /// Its height.
         height: Height,

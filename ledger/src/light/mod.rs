@@ -33,8 +33,8 @@ mod trusted;
 mod tests;
 
 pub use answer::{
-    AnswerError, PROOF_BYTES_MAX, RecordsPage, Verified, VerifiedState, records_range,
+    AnswerError, PROOF_BYTES_MAX, RecordsPage, Verified, VerifiedState, read_records, records_range,
 };
 pub use follow::{CLOCK_DRIFT_MS_MAX, Clock, FollowError, Followed, TRUSTING_PERIOD_MS, follow};
 pub use header::{LightError, verify_alone, verify_skipping};
-pub use trusted::{LIGHT_BLOCK_BYTES_MAX, LightBlock, Trusted};
+pub use trusted::{Checkpoint, LIGHT_BLOCK_BYTES_MAX, LightBlock, ParseCheckpointError, Trusted};

@@ -61,6 +61,51 @@ impl LightBlock {
     }
 }
 
+/// A block that somebody trusted has told: its height and its hash, written `HEIGHT:HASH`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// Its height.
+    pub height: Height,
+    /// Its hash.
+    pub hash: BlockHash,
+}
+
+/// A text that names no block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected HEIGHT:HASH, such as 120: and the 64 hex digits of that block's hash")]
+pub struct ParseCheckpointError;
+
+impl std::str::FromStr for Checkpoint {
+    type Err = ParseCheckpointError;
+
+    fn from_str(text: &str) -> Result<Self, ParseCheckpointError> {
+        let (height, hash) = text.split_once(':').ok_or(ParseCheckpointError)?;
+        Ok(Self {
+            height: height.parse().map_err(|_| ParseCheckpointError)?,
+            hash: hash.parse().map_err(|_| ParseCheckpointError)?,
+        })
+    }
+}
+
+impl std::fmt::Display for Checkpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}", self.height, self.hash)
+    }
+}
+
+impl Serialize for Checkpoint {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Checkpoint {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
 /// A header that is believed, or the genesis, with the validators who are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trusted {
@@ -99,7 +144,8 @@ impl Trusted {
     ///
     /// # Errors
     /// [`LightError`] if it is not that block.
-    pub fn block(height: Height, hash: BlockHash, block: LightBlock) -> Result<Self, LightError> {
+    pub fn block(checkpoint: Checkpoint, block: LightBlock) -> Result<Self, LightError> {
+        let Checkpoint { height, hash } = checkpoint;
         let found = block.header.hash();
         if (found, block.header.height) != (hash, height) {
             return Err(LightError::OtherBlock {

@@ -15,3 +15,4 @@ mod machine;
 mod roots;
 mod samples;
 mod signed;
+mod vectors;

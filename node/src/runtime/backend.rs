@@ -12,11 +12,12 @@ use ledger::{
     block::CommittedBlock,
     codec,
     genesis::Genesis,
-    hash::{Address, StateRoot, TxId},
+    hash::{Address, StateRoot, TxId, ValidatorSetHash},
     state::State,
     transaction::{SignedTransaction, VerifiedTransaction, verify_batch},
     units::{Height, Nonce},
     untrusted::Untrusted,
+    validators::ValidatorSet,
 };
 use std::{sync::atomic::Ordering, time::Duration};
 use tokio::sync::broadcast;
@@ -164,6 +165,10 @@ impl Backend for Shared {
             }
             Err(why) => Err(NotHere::Failed(why)),
         }
+    }
+
+    fn validator_set(&self, hash: &ValidatorSetHash) -> Option<ValidatorSet> {
+        self.voters.get(hash)
     }
 
     fn transaction_id(&self, prefix: &str) -> Result<TxId, NotHere> {

@@ -24,6 +24,7 @@ mod recover;
 mod shared;
 mod snapshots;
 mod thread;
+mod voters;
 mod waiters;
 
 pub use promises::vote_from;
@@ -43,6 +44,7 @@ use ledger::{
     certificate::Certificate,
     hash::ChainId,
     keys::SecretKey,
+    light::Checkpoint,
     store::{StoreError, disk::write_atomic},
     units::Height,
 };
@@ -64,6 +66,7 @@ use tokio::{
     net::TcpListener,
     sync::{broadcast, oneshot, watch},
 };
+use voters::Voters;
 
 /// Why a node does not start, or has stopped.
 #[derive(Debug, thiserror::Error)]
@@ -139,6 +142,16 @@ pub enum NodeError {
     /// A state could not be fetched.
     #[error("fetching a snapshot: {0}; start the node again, it goes on where it was")]
     Sync(String),
+    /// The block that the operator trusts could not be had.
+    #[error(
+        "no peer gave the trusted block {checkpoint}: {why}; see that height and hash are right, and that a peer has that block"
+    )]
+    Trust {
+        /// The block.
+        checkpoint: Checkpoint,
+        /// What the last one who answered gave.
+        why: String,
+    },
     /// A part of it panicked: a bug.
     #[error("{0} has died, its last words are above; this is a bug, please report it")]
     Died(&'static str),
@@ -152,12 +165,15 @@ pub enum NodeError {
     },
 }
 
-/// Runs the node of a folder until SIGTERM or SIGINT.
+/// Runs the node of a folder until SIGTERM or SIGINT. If it has no state yet, it trusts the block `trust`, or what its
+/// configuration says.
 ///
 /// # Errors
 /// [`NodeError`] says why it did not start or could not go on.
-pub fn run(dir: NodeDir) -> Result<(), NodeError> {
-    let recovered = recover(dir)?;
+pub fn run(dir: NodeDir, trust: Option<Checkpoint>) -> Result<(), NodeError> {
+    let mut recovered = recover(dir)?;
+    let configured = &mut recovered.config.sync.trust;
+    *configured = trust.or(*configured);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -209,6 +225,9 @@ pub async fn serve(
         news.clone(),
     )
     .map_err(machine("cannot start the thread of snapshots"))?;
+    let voters = genesis
+        .validator_set()
+        .map_err(|e| NodeError::Genesis(e.to_string()))?;
     let shared = Arc::new(Shared::new(Beginning {
         name: config.name.clone(),
         public_key: key.public_key(),
@@ -220,6 +239,7 @@ pub async fn serve(
         state: start.state.clone(),
         head: start.head.clone().map(certified),
         snapshots,
+        voters: Voters::new(&dir.validators(), voters),
         events: news,
         reaper: Reaper::start().map_err(machine("cannot start a thread"))?,
         idle: Duration::from_millis(config.timing.idle_block_interval_ms),
@@ -314,7 +334,7 @@ async fn follow(
     } = following;
     if start.state.height() == Height::GENESIS {
         let peers = config.p2p.peers.len();
-        let joined = join::join(shared, config.sync.mode, peers, stopping.clone()).await?;
+        let joined = join::join(shared, config.sync, peers, stopping.clone()).await?;
         if let Some(Joined { state, certified }) = joined {
             journal.begin_after(state.height())?;
             shared.snapshots.store().clear_sync_target()?;

@@ -7,6 +7,7 @@ use super::{
     reaper::Reaper,
     snapshots::Snapshots,
     thread::{Ask, Inbox},
+    voters::Voters,
     waiters::Waiters,
 };
 use crate::{
@@ -65,6 +66,7 @@ pub(super) struct Shared {
     pub(super) transactions_total: AtomicU64,
     pub(super) alarms_total: AtomicU64,
     pub(super) snapshots: Arc<Snapshots>,
+    pub(super) voters: Voters,
     /// How long an idle chain may pause.
     idle: Duration,
     /// Whether the replica runs. Before that, a state is being fetched.
@@ -112,6 +114,7 @@ pub(super) struct Beginning {
     pub(super) state: State,
     pub(super) head: Option<CertifiedHeader>,
     pub(super) snapshots: Arc<Snapshots>,
+    pub(super) voters: Voters,
     pub(super) events: broadcast::Sender<Event>,
     pub(super) reaper: Reaper,
     pub(super) idle: Duration,
@@ -134,6 +137,7 @@ impl Shared {
             state,
             head,
             snapshots,
+            voters,
             events,
             reaper,
             idle,
@@ -167,6 +171,7 @@ impl Shared {
             transactions_total: AtomicU64::new(0),
             alarms_total: AtomicU64::new(0),
             snapshots,
+            voters,
             idle,
             following: AtomicBool::new(false),
             pictures: Mutex::new(pictures),
@@ -218,6 +223,7 @@ impl Shared {
 
     /// The replica starts from here: with the state this began with, or with one that was fetched since.
     pub(super) fn follow_from(&self, state: &State, head: Option<CertifiedHeader>) {
+        self.voters.note(state);
         {
             let mut pictures = self.pictures();
             pictures.states = VecDeque::from([state.clone()]);
@@ -245,6 +251,7 @@ impl Shared {
             time: block.header.time,
             transactions: count,
         };
+        self.voters.note(state);
         let indexed = Indexed::of(block, state, &executed.outcomes);
         self.index.wait_for_room();
         let old = {

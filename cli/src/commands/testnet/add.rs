@@ -17,8 +17,11 @@ use crate::{
 };
 use clap::{Args, ValueEnum};
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
-use ledger::units::{Height, Power};
-use node::config::SyncMode;
+use ledger::{
+    light::Checkpoint,
+    units::{Height, Power},
+};
+use node::config::{Sync, SyncMode};
 use serde_json::Map;
 use std::time::{Duration, Instant};
 
@@ -38,6 +41,9 @@ pub struct AddArgs {
     /// How it catches up
     #[arg(long, value_enum, default_value_t = Way::Auto)]
     pub sync: Way,
+    /// Believe a snapshot from this block's validators on, not from the genesis's: a source that you trust told you its hash
+    #[arg(long, value_name = "HEIGHT:HASH")]
+    pub trust: Option<Checkpoint>,
     /// Seconds it may take to follow the chain
     #[arg(long, value_name = "S", default_value_t = FOLLOW_LIMIT_S)]
     pub timeout: u64,
@@ -81,7 +87,11 @@ pub fn run(context: &Context, args: &AddArgs) -> Result {
                 .help("`tintype testnet` starts them"),
         );
     }
-    let member = create::add_node(&testnet, args.name.as_deref(), args.sync.into())?;
+    let sync = Sync {
+        mode: args.sync.into(),
+        trust: args.trust,
+    };
+    let member = create::add_node(&testnet, args.name.as_deref(), sync)?;
     interrupt::leaves("node", left(&member.name, "was made, and may be starting"));
     launch::start_one(context.out, &testnet, &member)?;
     interrupt::leaves("node", left(&member.name, "stays, and runs"));

@@ -1,7 +1,7 @@
 //! A testnet is made whole or not at all, and what is there is neither lost nor taken for something else.
 
 use super::*;
-use node::config::parse_key;
+use node::config::{SyncMode, parse_key};
 
 #[test]
 fn a_testnet_is_made_once_and_carried_on() {
@@ -22,12 +22,17 @@ fn a_testnet_is_made_once_and_carried_on() {
     };
     assert_eq!(ensure(&testnet, &plan).unwrap_err().code, "other_testnet");
 
-    let added = add_node(&testnet, None, SyncMode::Snapshot).unwrap();
+    let by_snapshot = Sync {
+        mode: SyncMode::Snapshot,
+        trust: format!("7:{}", "ab".repeat(32)).parse().ok(),
+    };
+    let added = add_node(&testnet, None, by_snapshot).unwrap();
     assert_eq!(added.name, "node4");
     assert_eq!(added.dir.config().unwrap().p2p.peers.len(), VALIDATORS);
+    assert_eq!(added.dir.config().unwrap().sync, by_snapshot);
     assert_eq!(added.dir.genesis().unwrap().chain_id(), chain);
     assert_eq!(
-        add_node(&testnet, Some("node4"), SyncMode::Auto)
+        add_node(&testnet, Some("node4"), Sync::default())
             .unwrap_err()
             .code,
         "exists"
@@ -47,7 +52,7 @@ fn nodes_that_are_added_at_once_have_names_and_ports_of_their_own() {
     let together = std::sync::Barrier::new(6);
     let add = || {
         together.wait();
-        add_node(&testnet, None, SyncMode::Auto).unwrap().name
+        add_node(&testnet, None, Sync::default()).unwrap().name
     };
     let mut names = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..6).map(|_| scope.spawn(add)).collect();
@@ -71,7 +76,7 @@ fn nodes_that_are_added_at_once_have_names_and_ports_of_their_own() {
 fn a_creation_that_was_interrupted_is_begun_again() {
     let folder = tempfile::tempdir().unwrap();
     let testnet = Testnet::at(folder.path());
-    make_node(&testnet, "node0", SyncMode::Auto).unwrap();
+    make_node(&testnet, "node0", Sync::default()).unwrap();
     let alone = ensure(&testnet, &Plan::default()).unwrap_err();
     assert_eq!(alone.code, "genesis_missing", "it may be a node's only key");
     fs::create_dir(testnet.stage().dir()).unwrap();

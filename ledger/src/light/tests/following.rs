@@ -3,7 +3,7 @@
 use super::{Chain, keys, set_of, sign};
 use crate::{
     keys::SecretKey,
-    light::{Clock, FollowError, Followed, LightBlock, LightError, Trusted, follow},
+    light::{Checkpoint, Clock, FollowError, Followed, LightBlock, LightError, Trusted, follow},
     units::{Height, TimestampMs},
 };
 use std::collections::BTreeSet;
@@ -177,17 +177,24 @@ fn what_is_too_old_or_from_the_future_is_not_believed() {
 fn a_block_is_trusted_by_its_hash() {
     let chain = Chain::new(200, rotating);
     let block = chain.at(150);
-    let hash = block.header.hash();
-    let trusted = Trusted::block(Height(150), hash, block.clone()).unwrap();
+    let checkpoint = Checkpoint {
+        height: Height(150),
+        hash: block.header.hash(),
+    };
+    assert_eq!(checkpoint.to_string().parse(), Ok(checkpoint));
+    for wrong in ["150", "150:", ":ab", "150:abcdef01", "x:y"] {
+        assert!(wrong.parse::<Checkpoint>().is_err(), "{wrong}");
+    }
+    let trusted = Trusted::block(checkpoint, block.clone()).unwrap();
     let (followed, fetched) = follow_to_the_end(&chain, trusted.clone());
     assert_eq!(followed.unwrap().trusted.height(), Height(200));
     assert!(fetched.iter().all(|height| *height > 150), "{fetched:?}");
 
-    let other = Trusted::block(Height(150), hash, chain.at(151)).unwrap_err();
+    let other = Trusted::block(checkpoint, chain.at(151)).unwrap_err();
     assert!(matches!(other, LightError::OtherBlock { .. }), "{other}");
     let mut with_other_set = block;
     with_other_set.validators = set_of(&keys(1, 4));
-    let other = Trusted::block(Height(150), hash, with_other_set).unwrap_err();
+    let other = Trusted::block(checkpoint, with_other_set).unwrap_err();
     assert!(
         matches!(other, LightError::OtherValidators { .. }),
         "{other}"
