@@ -22,7 +22,7 @@ pub enum Found<T> {
     /// It is there.
     There(T),
     /// The node says that it is not, and proves it if it can.
-    Absent(Failure, Option<api::Evidence>),
+    Absent(Box<Failure>, Option<Box<api::Evidence>>),
 }
 
 /// One node's API.
@@ -89,7 +89,7 @@ impl Client {
             Err(failure) if failure.code == "not_found" => {
                 let document = serde_json::from_slice(&body).ok();
                 let absence = document.and_then(|d: ErrorDocument| d.absence);
-                Ok(Found::Absent(failure, absence.map(|evidence| *evidence)))
+                Ok(Found::Absent(Box::new(failure), absence))
             }
             Err(failure) => Err(failure),
         }

@@ -169,7 +169,7 @@ impl<'a> Checker<'a> {
     ) -> Result<T> {
         let (failure, absence) = match self.client.find(path)? {
             Found::There(answer) => return Ok(answer),
-            Found::Absent(failure, absence) => (failure, absence),
+            Found::Absent(failure, absence) => (*failure, absence),
         };
         let verified = match &absence {
             Some(evidence) => self.holds::<E>(evidence, name, None)?,
@@ -213,4 +213,104 @@ pub fn light_block(client: &Client, name: &str) -> Result<LightBlock> {
         certificate: block.certificate,
         validators: block.validators,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    //! What the genesis alone proves: the state of height 0, and nothing that differs from it.
+
+    use super::*;
+    use ledger::{
+        codec,
+        genesis::{GenesisAccount, GenesisValidator, PROTOCOL_VERSION, Parameters},
+        hash::Address,
+        keys::SecretKey,
+        state::{
+            State,
+            entries::{Account, Key},
+        },
+        units::{Amount, Power, TimestampMs},
+    };
+
+    const ALICE: Address = Address([7; 32]);
+
+    fn genesis() -> Genesis {
+        Genesis {
+            protocol_version: PROTOCOL_VERSION,
+            chain_name: "made-up".into(),
+            time: TimestampMs(1),
+            parameters: Parameters::default(),
+            validators: vec![GenesisValidator {
+                name: "node0".into(),
+                public_key: SecretKey::from_seed([1; 32]).public_key(),
+                power: Power(1),
+            }],
+            accounts: vec![GenesisAccount {
+                name: "alice".into(),
+                address: ALICE,
+                balance: Amount(5),
+            }],
+        }
+    }
+
+    fn evidence(address: Address) -> Evidence {
+        let state = State::genesis(&genesis()).unwrap();
+        let proof = state.tree().prove(&Key::Account(address).place());
+        Evidence {
+            height: Height(0),
+            state_root: state.root(),
+            verified: true,
+            proof: Some(hex::encode(codec::encode(&proof))),
+            header: None,
+            certificate: None,
+        }
+    }
+
+    fn account(balance: u64) -> Account {
+        Account {
+            balance: Amount(balance),
+            ..Account::default()
+        }
+    }
+
+    #[test]
+    fn an_answer_is_believed_by_its_proof_and_a_false_one_fails() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("genesis.json"), genesis().to_json()).unwrap();
+        let client = Client::new("node0", "http://127.0.0.1:1");
+        let checker = Checker::new(dir.path(), &client, None);
+        let nobody = Address([8; 32]);
+        let holds = |evidence: &Evidence, address: &Address, claimed: Option<Account>| {
+            let found = checker.holds(evidence, address, claimed.as_ref());
+            found.map_err(|failure| (failure.exit, failure.code.into_owned()))
+        };
+        let failed = Err((Exit::Disagreement, "verification_failed".to_owned()));
+        assert_eq!(holds(&evidence(ALICE), &ALICE, Some(account(5))), Ok(true));
+        assert_eq!(holds(&evidence(nobody), &nobody, None), Ok(true));
+        // Another balance; hidden, though it is there; made up, though it is not; another's proof.
+        assert_eq!(holds(&evidence(ALICE), &ALICE, Some(account(6))), failed);
+        assert_eq!(holds(&evidence(ALICE), &ALICE, None), failed);
+        assert_eq!(holds(&evidence(nobody), &nobody, Some(account(5))), failed);
+        assert_eq!(holds(&evidence(ALICE), &nobody, None), failed);
+        let mut bent = evidence(ALICE);
+        bent.state_root.0[0] ^= 1;
+        assert_eq!(holds(&bent, &ALICE, Some(account(5))), failed);
+        bent = evidence(ALICE);
+        bent.proof = Some("00".into());
+        assert_eq!(holds(&bent, &ALICE, Some(account(5))), failed);
+        // What no certificate covers, or nothing proves, is no lie, and not verified.
+        bent = evidence(ALICE);
+        bent.height = Height(3);
+        assert_eq!(holds(&bent, &ALICE, Some(account(5))), Ok(false));
+        bent = evidence(ALICE);
+        bent.proof = None;
+        assert_eq!(holds(&bent, &ALICE, Some(account(5))), Ok(false));
+
+        let at_three = Checker::new(dir.path(), &client, Some(3));
+        let other_height = at_three.holds(&evidence(ALICE), &ALICE, Some(&account(5)));
+        assert_eq!(other_height.unwrap_err().code, "verification_failed");
+        let elsewhere = Checker::new(Path::new("/nowhere"), &client, None);
+        let unknown = elsewhere.holds(&evidence(ALICE), &ALICE, Some(&account(5)));
+        assert_eq!(unknown, Ok(false));
+    }
 }

@@ -242,10 +242,8 @@ fn ask_validators(context: &Context, at: Option<u64>) -> Result {
         let claimed = claimed.map(|v| Validator::new(v.public_key, v.power));
         let claimed = ValidatorSet::new(claimed.collect()).ok();
         let current = proven.value().as_ref().map(|sets| &sets.current);
-        let addresses = answer.validators.iter();
-        let same = addresses.fold(true, |so_far, v| {
-            so_far && v.address == v.public_key.address()
-        });
+        let mut all = answer.validators.iter();
+        let same = all.all(|v| v.address == v.public_key.address());
         if !same || current != claimed.as_ref() {
             return Err(checker.falsehood("the proof shows other validators than the answer"));
         }

@@ -74,7 +74,7 @@ decoders! {
     wal_record, 1, SAMPLES.wal_records().iter().map(encode).collect();
     manifest, 40, vec![SAMPLES.manifest.encode()];
     chunk_of_a_manifest, 10, vec![SAMPLES.chunk.clone()];
-    state_key, 1, SAMPLES.state_keys().iter().map(ledger::state::entries::Key::encode).collect();
+    state_key, 1, SAMPLES.state_keys().iter().map(Key::encode).collect();
     proof, 2, SAMPLES.proofs().iter().map(encode).collect();
     range_proof, 4, SAMPLES.range_proofs().iter().map(encode).collect();
     light_block, 20, vec![encode(&SAMPLES.light_block())];

@@ -9,10 +9,11 @@ use crate::{
     evidence::light_block,
     failure::{Exit, Failure, Result},
     table::{fields, grouped, or_dash, table},
-    testnet::create::now,
+    testnet::{Testnet, create::now},
 };
 use clap::Args;
 use ledger::{
+    genesis::Genesis,
     hash::BlockHash,
     light::{Checkpoint, Clock, FollowError, Followed, LightBlock, Trusted, follow},
     units::Height,
@@ -94,9 +95,16 @@ struct Witness {
 /// # Errors
 /// Exit code 4 if a header does not verify, or two are certified; 5 if no node answers.
 pub fn run(context: &Context, args: &ChainArgs) -> Result {
-    let clients = context.clients()?;
-    let (first, height) = target(&clients, args.height.map(Height))?;
-    let trusted = trusted(context, first, args.trust)?;
+    let genesis = Testnet::at(&context.dir).genesis();
+    let report = check(&context.clients()?, genesis, args)?;
+    context.out.result(&report, || text(&report));
+    Ok(())
+}
+
+/// Follows the chain of the first node, and asks the others for its last block.
+fn check(clients: &[Client], genesis: Result<Genesis>, args: &ChainArgs) -> Result<Report> {
+    let (first, height) = target(clients, args.height.map(Height))?;
+    let trusted = trusted(genesis, first, args.trust)?;
     let period_ms = u64::try_from(args.trusting_period.0.as_millis()).unwrap_or(u64::MAX);
     let clock = Clock {
         now: now(),
@@ -118,7 +126,7 @@ pub fn run(context: &Context, args: &ChainArgs) -> Result {
         verified: true,
         nodes: Vec::new(),
     };
-    for client in &clients {
+    for client in clients {
         let name = client.name().to_owned();
         let said = light_block(client, &height.to_string());
         let hash = said.as_ref().ok().map(|block| block.header.hash());
@@ -128,12 +136,11 @@ pub fn run(context: &Context, args: &ChainArgs) -> Result {
     for (client, witness) in clients.iter().zip(&report.nodes) {
         if let Some(other) = witness.hash.filter(|hash| *hash != report.hash) {
             // What does not verify is that node's lie alone, and says so.
-            self::followed(client, trusted.clone(), height, &clock)?;
+            self::followed(client, trusted, height, &clock)?;
             return Err(forked(&report, first.name(), client.name(), other));
         }
     }
-    context.out.result(&report, || text(&report));
-    Ok(())
+    Ok(report)
 }
 
 /// The node that gives the headers, and the height to follow to: one that all who follow the chain have.
@@ -158,8 +165,11 @@ fn target(clients: &[Client], height: Option<Height>) -> Result<(&Client, Height
 }
 
 /// What everything is verified from.
-fn trusted(context: &Context, client: &Client, checkpoint: Option<Checkpoint>) -> Result<Trusted> {
-    let genesis = crate::testnet::Testnet::at(&context.dir).genesis();
+fn trusted(
+    genesis: Result<Genesis>,
+    client: &Client,
+    checkpoint: Option<Checkpoint>,
+) -> Result<Trusted> {
     let Some(checkpoint) = checkpoint else {
         let genesis = genesis.map_err(|e| {
             let message = format!("there is no genesis to trust: {}", e.message);
@@ -256,18 +266,4 @@ fn text(report: &Report) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_period_has_a_unit() {
-        let seconds = |text: &str| text.parse::<Period>().map(|p| p.0.as_secs()).ok();
-        assert_eq!(seconds("90s"), Some(90));
-        assert_eq!(seconds("10m"), Some(600));
-        assert_eq!(seconds("36h"), Some(36 * 3600));
-        assert_eq!(seconds("14d"), Some(14 * 86400));
-        for wrong in ["", "14", "d", "-1d", "1.5d", "14\u{e4}"] {
-            assert_eq!(seconds(wrong), None, "{wrong}");
-        }
-    }
-}
+mod tests;

@@ -60,6 +60,8 @@ pub(super) async fn trust(
                         height_min: height,
                     }));
                 }
+                // Once, however many peers say so, and how often.
+                Err(why) if why == last => {}
                 Err(why) => {
                     tracing::warn!(%checkpoint, peer = %info.peer, why, "a peer has another block than the trusted one");
                     last = why;
