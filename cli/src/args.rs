@@ -85,12 +85,13 @@ Examples:
   tintype tx validator add node4
   tintype tx parameter snapshot_interval 50")]
     Tx(TxArgs),
-    /// Ask for accounts, records, transactions, blocks and validators
+    /// Ask for accounts, spaces, records, transactions, blocks and validators
     #[command(after_help = "\
 Examples:
   tintype query account alice
   tintype query account alice --height 120   # as it was then: one of the last 64 heights
   tintype query record notes greeting
+  tintype query space notes --all            # its records, with the proof that none is left out
   tintype query tx 1f0c9a7b                  # the first 8 or more digits of the id
   tintype query block latest")]
     Query(QueryArgs),
@@ -114,11 +115,13 @@ Examples:
   tintype snapshot import state.tintype node4
   tintype snapshot diff 100 200")]
     Snapshot(SnapshotCommand),
-    /// Check that nodes agree, or that a ledger is whole
+    /// Check that nodes agree, that a chain is certified, or that a ledger is whole
     #[command(subcommand)]
     #[command(after_help = "\
 Examples:
   tintype verify roots
+  tintype verify chain                       # from the genesis, as a light client
+  tintype verify chain --node http://192.0.2.7:26001 --trusting-period 7d
   tintype verify ledger node0                # also of a node that does not run
   tintype verify ledger /var/lib/tintype")]
     Verify(VerifyCommand),
@@ -227,7 +230,9 @@ mod tests {
             "query block latest",
             "query record s k --height 4",
             "snapshot take --node http://127.0.0.1:1",
+            "query space s --all --height 4",
             "verify roots --height 9",
+            "verify chain --trust 3:abababababababababababababababababababababababababababababababab",
             "verify ledger node0",
             "bench --seconds 3 --rate 50 --accounts 10",
             "node --dir x --until-lock-freed y",

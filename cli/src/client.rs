@@ -16,6 +16,15 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Bytes of an answer: the largest is a block of many transactions.
 const ANSWER_BYTES_MAX: u64 = 64 << 20;
 
+/// An answer about something that may not be there.
+#[derive(Debug)]
+pub enum Found<T> {
+    /// It is there.
+    There(T),
+    /// The node says that it is not, and proves it if it can.
+    Absent(Box<Failure>, Option<Box<api::Evidence>>),
+}
+
 /// One node's API.
 #[derive(Clone, Debug)]
 pub struct Client {
@@ -67,6 +76,23 @@ impl Client {
     /// Exit code 5 if the node does not answer, else what its error document says.
     pub fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
         self.get_within(path, TIMEOUT)
+    }
+
+    /// As [`Client::get`], of something that may not be there.
+    ///
+    /// # Errors
+    /// As [`Client::get`], but not when it is not there.
+    pub fn find<T: DeserializeOwned>(&self, path: &str) -> Result<Found<T>> {
+        let (status, body) = self.fetch(path, TIMEOUT)?;
+        match self.read(path, status, &body) {
+            Ok(answer) => Ok(Found::There(answer)),
+            Err(failure) if failure.code == "not_found" => {
+                let document = serde_json::from_slice(&body).ok();
+                let absence = document.and_then(|d: ErrorDocument| d.absence);
+                Ok(Found::Absent(Box::new(failure), absence))
+            }
+            Err(failure) => Err(failure),
+        }
     }
 
     /// As [`Client::get`], with a time limit of its own.

@@ -9,7 +9,7 @@ mod run;
 
 pub use dir::{NodeDir, read_genesis};
 pub use keys::{parse_key, random_key, read_key, write_key};
-use ledger::genesis::GenesisError;
+use ledger::{genesis::GenesisError, light::Checkpoint};
 pub use run::{ProcessStat, RunInfo, process_stat};
 use serde::{Deserialize, Serialize};
 use std::{
@@ -202,6 +202,9 @@ pub struct Sync {
     pub mode: SyncMode,
     /// Whether it fetches the blocks from before its history afterwards, in the background.
     pub backfill: bool,
+    /// A block that is trusted, `HEIGHT:HASH`: a snapshot is believed from its validators on, not from the genesis's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trust: Option<Checkpoint>,
 }
 
 /// The way a node catches up.

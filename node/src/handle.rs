@@ -7,12 +7,14 @@ use crate::event::Event;
 use ledger::{
     block::{CertifiedHeader, CommittedBlock},
     genesis::Genesis,
-    hash::{BlockHash, ChainId, Hash, StateRoot, TxId},
+    hash::{BlockHash, ChainId, Hash, StateRoot, TxId, ValidatorSetHash},
     keys::PublicKey,
+    light::LightBlock,
     state::{Outcome, State},
     transaction::{SignedTransaction, TransactionError},
     units::{Height, Nonce},
     untrusted::Untrusted,
+    validators::ValidatorSet,
 };
 use std::{pin::Pin, sync::Arc, time::Duration};
 use tokio::sync::broadcast;
@@ -234,6 +236,26 @@ pub trait Backend: Send + Sync + 'static {
     /// # Errors
     /// [`NotHere`].
     fn block(&self, name: &BlockName) -> Result<CommittedBlock, NotHere>;
+    /// The validators of that hash, if this chain had them since this node's history begins.
+    fn validator_set(&self, hash: &ValidatorSetHash) -> Option<ValidatorSet>;
+    /// A block's header with all that a light client needs to believe it.
+    ///
+    /// # Errors
+    /// [`NotHere`].
+    fn light_block(&self, name: &BlockName) -> Result<LightBlock, NotHere> {
+        let CommittedBlock {
+            block, certificate, ..
+        } = self.block(name)?;
+        let header = block.header;
+        let validators = self.validator_set(&header.validators).ok_or_else(|| {
+            NotHere::Unknown(format!("the validator set of height {}", header.height))
+        })?;
+        Ok(LightBlock {
+            header,
+            certificate,
+            validators,
+        })
+    }
     /// The full id of the transaction whose id begins so.
     ///
     /// # Errors

@@ -94,10 +94,15 @@ pub enum Request {
         /// The node, by the prefix of its places.
         prefix: Payload,
     },
+    /// What a light client needs to believe a block's header.
+    Light {
+        /// The block's height.
+        height: Height,
+    },
 }
 
 /// The answer to the [`Request`] of the same name, or [`Response::NotHere`]. Encoded, it must stay within
-/// [`crate::RESPONSE_BYTES_MAX`] (status 64 KiB, children 256 KiB, envelope 3 MiB, bodies, proposal, manifest and chunk
+/// [`crate::RESPONSE_BYTES_MAX`] (status 64 KiB, light 128 KiB, children 256 KiB, envelope 3 MiB, bodies, proposal, manifest and chunk
 /// 8 MiB).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Response {
@@ -124,6 +129,8 @@ pub enum Response {
         /// The first height of what was asked for (blocks, roots or states) that the peer still has.
         earliest: Height,
     },
+    /// Header, certificate and validators, if the peer has them.
+    Light(Option<Payload>),
 }
 
 /// What a node says of itself.
@@ -164,6 +171,7 @@ impl Request {
         match self {
             Self::Root { .. } => 1 << 10,
             Self::Status => 64 << 10,
+            Self::Light { .. } => 128 << 10,
             Self::Children { .. } => 256 << 10,
             Self::Envelope(_) => 3 << 20,
             Self::Bodies { .. }
@@ -185,7 +193,8 @@ impl Request {
             | Self::Envelope(_)
             | Self::Manifest { .. }
             | Self::Chunk { .. }
-            | Self::Root { .. } => true,
+            | Self::Root { .. }
+            | Self::Light { .. } => true,
         }
     }
 
@@ -204,7 +213,8 @@ impl Request {
             | (Self::Manifest { .. }, Response::Manifest(_))
             | (Self::Chunk { .. }, Response::Chunk(_))
             | (Self::Root { .. }, Response::Root(_))
-            | (Self::Children { .. }, Response::Children(_)) => true,
+            | (Self::Children { .. }, Response::Children(_))
+            | (Self::Light { .. }, Response::Light(_)) => true,
             (
                 Self::Blocks { .. } | Self::Root { .. } | Self::Children { .. },
                 Response::NotHere { .. },

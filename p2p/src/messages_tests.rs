@@ -90,6 +90,7 @@ fn every_number_and_field_stays() {
         ),
         (Request::Root { height: at }, height.clone()),
         (children, format!("{height}{:016x}6b", 1)),
+        (Request::Light { height: at }, height.clone()),
     ];
     for (number, (request, fields)) in questions.into_iter().enumerate() {
         let found = hex(codec::encode(&Question::Node(request.clone())));
@@ -129,6 +130,7 @@ fn every_number_and_field_stays() {
         ),
         (Response::Children(one()), some.to_owned()),
         (Response::NotHere { earliest: at }, height),
+        (Response::Light(one()), some.to_owned()),
     ];
     for (number, (response, fields)) in answers.into_iter().enumerate() {
         let found = hex(codec::encode(&Answer::Node(response.clone())));

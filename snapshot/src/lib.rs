@@ -7,7 +7,6 @@
 //! |---|---|---|
 //! | [`manifest`] | what a snapshot consists of, and why it may be believed | none |
 //! | [`chunk`] | a subtree as bytes | none |
-//! | [`light`] | believing a header far ahead of the validator set one trusts | none |
 //! | [`compare`] | what differs between two snapshots | none |
 //! | [`archive`] | a snapshot in one file | what the caller opens |
 //! | [`sync`] | the joiner: replies in, requests out | none |
@@ -23,7 +22,6 @@
 pub mod archive;
 pub mod chunk;
 pub mod compare;
-pub mod light;
 pub mod manifest;
 pub mod store;
 pub mod sync;

@@ -8,7 +8,7 @@
 //! # Trust
 //! A [`Manifest`] is believed only as far as it was verified: it comes from [`UntrustedManifest::verify`], or from a state of our
 //! own. Verified are
-//! 1. header, certificate and validators, by [`crate::light::verify_skipping`];
+//! 1. header, certificate and validators, by [`ledger::light::verify_skipping`];
 //! 2. the chunks: folded up they give the state root in the header, and they are the right cut
 //!    ([`ledger::state::tree::fold_cut`]). So each chunk's hash and totals are proven before it is fetched. Two things are proven
 //!    only by the chunk itself: the bits of its prefix past where it parts from its neighbours, and, of a snapshot of a *single*
@@ -21,15 +21,13 @@
 //! 82 bytes and one hash a chunk: 10 M entries of 100 bytes in chunks of 256 KiB are 6,000 chunks, 500 KB. Bounded by
 //! [`CHUNKS_MAX`] and [`MANIFEST_BYTES_MAX`]; nothing is allocated for what the bytes only promise.
 
-use crate::{
-    chunk::{self, ChunkError, ChunkId, VerifiedChunk},
-    light::{self, LightError},
-};
+use crate::chunk::{self, ChunkError, ChunkId, VerifiedChunk};
 use ledger::{
     block::{CertifiedHeader, Header},
     certificate::Certificate,
     codec::{self, CodecError},
     hash::{BlockHash, ChainId, Domain, Hash, Hasher, StateRoot},
+    light::{self, LightError},
     state::tree::{FoldError, Folded, Part, Prefix, Subtree, Totals, Tree, fold_cut},
     units::Height,
     validators::ValidatorSet,

@@ -7,7 +7,7 @@ use crate::{
 };
 use ::node::config::NodeDir;
 use clap::Args;
-use ledger::units::Height;
+use ledger::{light::Checkpoint, units::Height};
 use rustix::process::{Signal, getpid, kill_process, set_parent_process_death_signal};
 use serde_json::json;
 use std::{io::IsTerminal, path::PathBuf};
@@ -26,6 +26,10 @@ pub struct NodeArgs {
     /// tintype.toml
     #[arg(long)]
     pub backfill: bool,
+    /// Of a node without a state: believe a snapshot from this block's validators on, not from the genesis's. Somebody whom
+    /// you trust told you its hash
+    #[arg(long, value_name = "HEIGHT:HASH")]
+    pub trust: Option<Checkpoint>,
 }
 
 /// Runs the node in `--dir`.
@@ -83,9 +87,12 @@ fn run_node(dir: NodeDir, args: &NodeArgs) -> Result {
                 .help("--vote-from is for a node without a write-ahead log; this one knows what it has signed")
         })?;
     }
-    let backfill = args.backfill;
-    ::node::runtime::run(dir, |config| config.sync.backfill |= backfill)
-        .map_err(|e| Failure::failed("node_failed", e.to_string()))
+    let (backfill, trust) = (args.backfill, args.trust);
+    let change = |config: &mut ::node::config::Config| {
+        config.sync.backfill |= backfill;
+        config.sync.trust = trust.or(config.sync.trust);
+    };
+    ::node::runtime::run(dir, change).map_err(|e| Failure::failed("node_failed", e.to_string()))
 }
 
 /// Stops this process gracefully when the launcher ends, however it ends.

@@ -1,5 +1,7 @@
 //! `tintype query`: what the ledger holds.
 
+mod space;
+
 use crate::{
     api::{self, TransactionAnswer},
     client::{Client, query, segment},
@@ -10,7 +12,10 @@ use crate::{
     table::{fields, grouped, or_dash, table},
 };
 use clap::{Args, Subcommand};
-use ledger::state::entries::Key;
+use ledger::{
+    state::entries,
+    validators::{Validator, ValidatorSet},
+};
 use serde_json::json;
 
 /// `tintype query ...`
@@ -38,6 +43,14 @@ pub enum What {
         space: String,
         /// Its key
         key: String,
+    },
+    /// A space: who owns it, who may write, and how often it was changed; with --all, its records
+    Space {
+        /// Its name
+        space: String,
+        /// List its records, with the proof that none is left out
+        #[arg(long)]
+        all: bool,
     },
     /// What became of a transaction, and in which block
     Tx {
@@ -67,6 +80,8 @@ pub fn run(context: &Context, args: &QueryArgs) -> Result {
     match &args.what {
         What::Account { account } => ask_account(context, account, at),
         What::Record { space, key } => ask_record(context, space, key, at),
+        What::Space { space, all: false } => space::ask_space(context, space, at),
+        What::Space { space, all: true } => space::list_records(context, space, at),
         What::Tx { id } => ask_transaction(context, id),
         What::Block { block } => ask_block(context, block),
         What::Validators => ask_validators(context, at),
@@ -78,18 +93,14 @@ fn ask_account(context: &Context, text: &str, at: Option<u64>) -> Result {
     let address = names.address(text)?;
     let client = context.client()?;
     let path = format!("/v1/accounts/{address}{}", query(at, &["proof=true"]));
-    let account: api::Account = client.get(&path)?;
-    let wanted = ledger::state::entries::Account {
+    let checker = Checker::new(&context.dir, &client, at);
+    let account: api::Account = checker.ask::<_, entries::Account>(&path, &address)?;
+    let claimed = entries::Account {
         balance: account.balance,
         nonce: account.nonce,
         entries: account.entries,
     };
-    let checker = Checker::new(&context.dir, &client);
-    let verified = checker.holds(
-        &account.evidence,
-        &Key::Account(address),
-        &ledger::codec::encode(&wanted),
-    )?;
+    let verified = checker.holds(&account.evidence, &address, Some(&claimed))?;
     let name = names.name_of(&address).or(account.name);
     let document = json!({
         "name": name,
@@ -109,7 +120,7 @@ fn ask_account(context: &Context, text: &str, at: Option<u64>) -> Result {
             ("nonce", account.nonce.to_string()),
             ("height", grouped(account.evidence.height.0)),
             ("state root", account.evidence.state_root.to_string()),
-            ("verified", yes(verified, checker.knows_genesis())),
+            ("verified", checker.verdict(verified)),
         ])
     });
     Ok(())
@@ -123,24 +134,21 @@ fn ask_record(context: &Context, space: &str, key: &str, at: Option<u64>) -> Res
         segment(space),
         segment(key)
     );
-    let record: api::Record = client.get(&path)?;
+    let checker = Checker::new(&context.dir, &client, at);
+    let place = (space.to_owned(), key.as_bytes().to_vec());
+    let record: api::Record = checker.ask::<_, entries::Record>(&path, &place)?;
     let value = match &record.value {
         Some(text) => text.clone().into_bytes(),
         None => hex::decode(&record.value_hex).unwrap_or_default(),
     };
-    let wanted = ledger::state::entries::Record {
+    let claimed = entries::Record {
         value,
         version: record.version,
         writer: record.writer,
         written_at: record.written_at,
     };
-    let name = Key::Record {
-        space: space.to_owned(),
-        key: key.as_bytes().to_vec(),
-    };
     let evidence = &record.evidence;
-    let checker = Checker::new(&context.dir, &client);
-    let verified = checker.holds(evidence, &name, &ledger::codec::encode(&wanted))?;
+    let verified = checker.holds(evidence, &place, Some(&claimed))?;
     let document = json!({
         "space": record.space,
         "key": record.key,
@@ -168,21 +176,10 @@ fn ask_record(context: &Context, space: &str, key: &str, at: Option<u64>) -> Res
             ("written at", grouped(record.written_at.0)),
             ("height", grouped(evidence.height.0)),
             ("state root", evidence.state_root.to_string()),
-            ("verified", yes(verified, checker.knows_genesis())),
+            ("verified", checker.verdict(verified)),
         ])
     });
     Ok(())
-}
-
-fn yes(verified: bool, knows_genesis: bool) -> String {
-    let text = match (verified, knows_genesis) {
-        (true, _) => "yes: proof and certificate hold",
-        (false, true) => "no: no proof that a certificate covers",
-        (false, false) => {
-            "no: no genesis is known here to check it against; --dir says which folder has the chain's genesis.json"
-        }
-    };
-    text.into()
 }
 
 fn ask_transaction(context: &Context, id: &str) -> Result {
@@ -234,8 +231,24 @@ fn block_document(block: &api::Block) -> serde_json::Value {
 
 fn ask_validators(context: &Context, at: Option<u64>) -> Result {
     let client = context.client()?;
-    let answer = validators(&client, at)?;
-    let height = answer.evidence.height;
+    let path = format!("/v1/validators{}", query(at, &["proof=true"]));
+    let answer: api::Validators = client.get(&path)?;
+    let checker = Checker::new(&context.dir, &client, at);
+    let evidence = &answer.evidence;
+    let (height, state_root) = (evidence.height, evidence.state_root);
+    let proven = checker.proven(evidence, |state, proof| state.validators(proof))?;
+    if let Some(proven) = &proven {
+        let claimed = answer.validators.iter();
+        let claimed = claimed.map(|v| Validator::new(v.public_key, v.power));
+        let claimed = ValidatorSet::new(claimed.collect()).ok();
+        let current = proven.value().as_ref().map(|sets| &sets.current);
+        let mut all = answer.validators.iter();
+        let same = all.all(|v| v.address == v.public_key.address());
+        if !same || current != claimed.as_ref() {
+            return Err(checker.falsehood("the proof shows other validators than the answer"));
+        }
+    }
+    let verified = proven.is_some();
     let names = Names::of(&context.dir);
     let list: Vec<api::Validator> = answer
         .validators
@@ -245,23 +258,27 @@ fn ask_validators(context: &Context, at: Option<u64>) -> Result {
             v
         })
         .collect();
-    context
-        .out
-        .result(&json!({"height": height, "validators": list}), || {
-            let row = |v: &api::Validator| {
-                vec![
-                    or_dash(v.name.clone()),
-                    v.address.to_string(),
-                    v.power.to_string(),
-                ]
-            };
-            let rows: Vec<Vec<String>> = list.iter().map(row).collect();
-            format!(
-                "height {}\n{}",
-                height,
-                table(&["NAME", "ADDRESS", "POWER"], &rows)
-            )
-        });
+    let document = json!({
+        "height": height,
+        "validators": list,
+        "state_root": state_root,
+        "verified": verified,
+    });
+    context.out.result(&document, || {
+        let row = |v: &api::Validator| {
+            vec![
+                or_dash(v.name.clone()),
+                v.address.to_string(),
+                v.power.to_string(),
+            ]
+        };
+        let rows: Vec<Vec<String>> = list.iter().map(row).collect();
+        format!(
+            "height {height}, verified: {}\n{}",
+            checker.verdict(verified),
+            table(&["NAME", "ADDRESS", "POWER"], &rows)
+        )
+    });
     Ok(())
 }
 

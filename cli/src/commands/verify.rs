@@ -1,4 +1,6 @@
-//! `tintype verify`: do the nodes agree, is a ledger whole.
+//! `tintype verify`: do the nodes agree, is a ledger whole, is the chain what the genesis began.
+
+mod chain;
 
 use crate::{
     api,
@@ -27,6 +29,8 @@ pub enum VerifyCommand {
         #[arg(long, value_name = "H")]
         height: Option<u64>,
     },
+    /// Follow certificates and changes of validators from the genesis, or from a trusted block, to the newest block
+    Chain(chain::ChainArgs),
     /// Walk a node's block log and check every hash, signature, certificate and root
     Ledger {
         /// A node's name or folder
@@ -86,6 +90,7 @@ pub struct LedgerReport {
 pub fn run(context: &Context, command: &VerifyCommand) -> Result {
     match command {
         VerifyCommand::Roots { height } => verify_roots(context, height.map(Height)),
+        VerifyCommand::Chain(args) => chain::run(context, args),
         VerifyCommand::Ledger { ledger } => verify_node(context, ledger),
     }
 }

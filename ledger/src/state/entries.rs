@@ -4,7 +4,7 @@
 //! of its space's hash, so that each space is one subtree with a root of its own; the rest is a hash. The key that a
 //! leaf keeps is the canonical encoding of [`Key`], from which the place follows.
 
-use super::tree::Place;
+use super::tree::{Place, Prefix};
 use crate::{
     codec,
     genesis::Parameters,
@@ -40,6 +40,9 @@ pub enum Key {
 
 /// Bytes of a key's encoding, at the most.
 pub const KEY_BYTES_MAX: usize = 1 << 10;
+
+/// Bits of a place that all records of a space share: the kind, and 56 of the space's hash.
+const SPACE_BITS: u16 = 64;
 
 impl Key {
     const RECORD: u8 = 5;
@@ -80,11 +83,12 @@ impl Key {
         Place(place)
     }
 
-    /// The first eight bytes of the places of all records of a space: where its subtree hangs.
-    pub fn space_subtree(space: &str) -> [u8; 8] {
-        let mut prefix = [Self::RECORD; 8];
-        prefix[1..].copy_from_slice(&space_prefix(space));
-        prefix
+    /// What the places of all records of a space begin with: where its subtree hangs.
+    pub fn space_subtree(space: &str) -> Prefix {
+        let mut place = Place::default();
+        place.0[0] = Self::RECORD;
+        place.0[1..8].copy_from_slice(&space_prefix(space));
+        Prefix::of(&place, SPACE_BITS)
     }
 }
 

@@ -19,6 +19,7 @@ use ledger::{
     state::{
         Code, Outcome, State,
         entries::{Account, Approvals, Key, Record, Space, ValidatorSets},
+        tree::Prefix,
     },
     transaction::Proposal,
     units::{Amount, Height, Nonce, Power, Version},
@@ -389,10 +390,9 @@ fn keys_and_places_of_entries() {
         assert_pinned(&format!("the key {key:?}"), hex(key.encode()), encoded);
         assert_pinned(&format!("the place of {key:?}"), hex(key.place()), place);
     }
-    let subtree = hex(Key::space_subtree("notes"));
     assert_eq!(
-        subtree,
-        hex(&record().place().0[..8]),
+        Key::space_subtree("notes"),
+        Prefix::of(&record().place(), 64),
         "where a space's records are"
     );
 }

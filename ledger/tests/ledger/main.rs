@@ -16,3 +16,4 @@ mod machine;
 mod roots;
 mod samples;
 mod signed;
+mod vectors;

@@ -74,6 +74,31 @@ fn named(node: &dyn Backend, name: &str) -> Result<CommittedBlock, ApiError> {
     }
 }
 
+#[utoipa::path(get, path = "/v1/light/{name}", tag = "chain",
+    params(("name" = String, Path, description = "A height, 8 or more hex digits of a hash, or `latest`")),
+    responses(
+        (status = 200, description = "What a light client needs to believe the block's header", body = types::LightBlock),
+        (status = "4XX", description = "Not there, not kept, or badly asked", body = types::ErrorDocument),
+    ))]
+pub(super) async fn light(
+    State(api): State<Api>,
+    Path(name): Path,
+    Query(Nothing {}): Query<Nothing>,
+) -> Answer<types::LightBlock> {
+    api.ask(move |node| {
+        let header = named(node, &name)?.block.header;
+        let block = node.light_block(&BlockName::Height(header.height))?;
+        Ok(Json(types::LightBlock {
+            height: block.header.height,
+            hash: block.header.hash(),
+            header: block.header,
+            certificate: block.certificate,
+            validators: block.validators,
+        }))
+    })
+    .await
+}
+
 #[utoipa::path(get, path = "/v1/roots/{height}", tag = "chain",
     params(("height" = u64, Path, description = "The height")),
     responses(

@@ -5,7 +5,7 @@ use axum::{
     extract::{FromRequestParts, RawPathParams},
     http::{Uri, request::Parts},
 };
-use ledger::units::Height;
+use ledger::{state::tree::Place, units::Height};
 use percent_encoding::percent_decode_str;
 use serde::{Deserialize, de::DeserializeOwned};
 use utoipa::IntoParams;
@@ -59,6 +59,25 @@ pub(super) struct At {
     #[serde(default)]
     #[param(required = false)]
     pub proof: bool,
+}
+
+/// Which page of a list.
+#[derive(Clone, Copy, Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Page {
+    /// The height of the state; the newest without it. Pages of one list are asked for at the height of the first.
+    #[param(value_type = Option<u64>)]
+    pub height: Option<Height>,
+    /// Whether to prove the answer.
+    #[serde(default)]
+    #[param(required = false)]
+    pub proof: bool,
+    /// Only records after this place: the `next_after` of the page before.
+    #[param(value_type = Option<String>)]
+    pub after: Option<Place>,
+    /// Records on the page: 100 without it, at most 1000. A page may have fewer, and more may come after it.
+    pub limit: Option<u64>,
 }
 
 /// How long to wait.

@@ -5,8 +5,9 @@
 //!
 //! # Paths
 //! `/health` · `/ready` · `/metrics` · `/openapi.json` · `/v1/status` · `/v1/genesis` · `/v1/transactions[/{id}]` ·
-//! `/v1/accounts/{address}` · `/v1/spaces/{space}[/records/{key}]` · `/v1/validators` · `/v1/parameters` ·
-//! `/v1/blocks/{height|hash|latest}` · `/v1/roots/{height}` · `/v1/snapshots[/{height}]` · `/v1/events`. The documents are in [`types`], their description in
+//! `/v1/accounts/{address}` · `/v1/spaces/{space}[/records[/{key}]]` · `/v1/validators` · `/v1/parameters` ·
+//! `/v1/blocks/{height|hash|latest}` · `/v1/light/{height|hash|latest}` · `/v1/roots/{height}` ·
+//! `/v1/snapshots[/{height}[/chunks/{id}]]` · `/v1/events`. The documents are in [`types`], their description in
 //! `/openapi.json`.
 //!
 //! # Trust
@@ -30,6 +31,7 @@ mod extract;
 mod guard;
 mod node;
 mod query;
+mod records;
 mod routes;
 mod server;
 mod snapshots;

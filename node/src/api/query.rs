@@ -13,21 +13,14 @@ use ledger::{
     codec,
     genesis::{Genesis, GenesisValidator},
     hash::Address,
-    state::{
-        State as Picture,
-        entries::Key,
-        tree::{Place, Prefix},
-    },
+    state::{State as Picture, entries::Key},
     units::Height,
 };
-
-/// Bits of a place that all records of a space share.
-const SPACE_BITS: u16 = 64;
 
 /// A name in a path may have no more bytes than this, even if the chain allows less.
 const NAME_BYTES_MAX: usize = 256;
 
-fn picture(node: &dyn Backend, at: At) -> Result<Picture, ApiError> {
+pub(super) fn picture(node: &dyn Backend, at: At) -> Result<Picture, ApiError> {
     Ok(node.state(at.height)?)
 }
 
@@ -45,7 +38,13 @@ fn certified(node: &dyn Backend, height: Height) -> Option<CertifiedHeader> {
 }
 
 /// What stands behind an answer from `state` about the entry of `key`.
-fn evidence(node: &dyn Backend, state: &Picture, key: &Key, at: At) -> Evidence {
+pub(super) fn evidence(node: &dyn Backend, state: &Picture, key: &Key, at: At) -> Evidence {
+    let proof = || codec::encode(&state.tree().prove(&key.place()));
+    evidence_by(node, state, at.proof.then(proof))
+}
+
+/// What stands behind an answer from `state`, by this proof if one is wanted.
+pub(super) fn evidence_by(node: &dyn Backend, state: &Picture, proof: Option<Vec<u8>>) -> Evidence {
     let (height, state_root) = (state.height(), state.root());
     let certified = certified(node, height);
     let vouched = |c: &CertifiedHeader| c.header.state_root == state_root;
@@ -58,9 +57,8 @@ fn evidence(node: &dyn Backend, state: &Picture, key: &Key, at: At) -> Evidence 
         header: None,
         certificate: None,
     };
-    if at.proof {
-        let proof = state.tree().prove(&key.place());
-        evidence.proof = Some(hex::encode(codec::encode(&proof)));
+    if let Some(proof) = proof {
+        evidence.proof = Some(hex::encode(proof));
         if let Some(certified) = certified {
             evidence.header = Some(certified.header);
             evidence.certificate = Some(certified.certificate);
@@ -70,7 +68,7 @@ fn evidence(node: &dyn Backend, state: &Picture, key: &Key, at: At) -> Evidence 
 }
 
 /// What was asked for, if it is in the state; that it is not is said with the proof, if that is wanted.
-fn found_or_absent<T>(
+pub(super) fn found_or_absent<T>(
     found: Option<T>,
     what: impl FnOnce() -> String,
     help: &str,
@@ -200,7 +198,7 @@ pub(super) async fn record(
     .await
 }
 
-fn space_name(bytes: Vec<u8>) -> Result<String, ApiError> {
+pub(super) fn space_name(bytes: Vec<u8>) -> Result<String, ApiError> {
     let fits = (1..=NAME_BYTES_MAX).contains(&bytes.len());
     let name = String::from_utf8(bytes).ok().filter(|_| fits);
     name.ok_or_else(|| {
@@ -231,11 +229,7 @@ pub(super) async fn space(
             &evidence,
             at,
         )?;
-        let mut place = Place::default();
-        for (to, from) in place.0.iter_mut().zip(Key::space_subtree(&name)) {
-            *to = from;
-        }
-        let subtree = state.tree().subtree(&Prefix::of(&place, SPACE_BITS));
+        let subtree = state.tree().subtree(&Key::space_subtree(&name));
         let totals = subtree.as_ref().map(|s| s.totals()).unwrap_or_default();
         Ok(Json(types::Space {
             space: name,

@@ -1,7 +1,8 @@
 //! The paths, and the OpenAPI document that describes them.
 
 use super::{
-    Api, blocks, error::ApiError, events, guard, node, query, snapshots, transactions, types,
+    Api, blocks, error::ApiError, events, guard, node, query, records, snapshots, transactions,
+    types,
 };
 use axum::{
     Router,
@@ -31,9 +32,11 @@ use utoipa::OpenApi;
         query::account,
         query::record,
         query::space,
+        records::list,
         query::validators,
         query::parameters,
         blocks::block,
+        blocks::light,
         blocks::root,
         snapshots::list,
         snapshots::show,
@@ -67,10 +70,12 @@ pub(super) fn router(api: Api) -> Router {
         )
         .route("/v1/accounts/{address}", get(query::account))
         .route("/v1/spaces/{space}", get(query::space))
+        .route("/v1/spaces/{space}/records", get(records::list))
         .route("/v1/spaces/{space}/records/{key}", get(query::record))
         .route("/v1/validators", get(query::validators))
         .route("/v1/parameters", get(query::parameters))
         .route("/v1/blocks/{name}", get(blocks::block))
+        .route("/v1/light/{name}", get(blocks::light))
         .route("/v1/roots/{height}", get(blocks::root))
         .route("/v1/snapshots/{height}", get(snapshots::show))
         .route("/v1/snapshots/{height}/chunks/{id}", get(snapshots::chunk))

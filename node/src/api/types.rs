@@ -14,7 +14,9 @@ use ledger::{
     genesis::Parameters,
     hash::{Address, BlockHash, ChainId, Hash, StateRoot, TxId},
     keys::PublicKey,
+    state::{entries, tree::Place},
     units::{Amount, Height, Nonce, Power, Round, TimestampMs, Version},
+    validators::ValidatorSet,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -214,7 +216,7 @@ pub struct Submission {
 
 /// Which state an answer is from, and the proof, if it was asked for.
 ///
-/// The proof is the canonical encoding of a `Proof` in hex. It leads to `state_root`, which stands in `header`, whose hash
+/// The proof is the canonical encoding of a `Proof` in hex (of a list, of a `RangeProof`). It leads to `state_root`, which stands in `header`, whose hash
 /// `certificate` covers: with the validators of that height nothing of the answer needs to be believed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Evidence {
@@ -314,6 +316,81 @@ pub struct Space {
     /// Which state this is from.
     #[serde(flatten)]
     pub evidence: Evidence,
+}
+
+/// Records of a space, in the order of their places in the state tree, which is that of hashes.
+///
+/// With `?proof=true` the proof is the canonical encoding of a `RangeProof` in hex: that these are the records after
+/// `?after=`, and that none is left out up to the last of them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Records {
+    /// The space.
+    pub space: String,
+    /// The records.
+    pub records: Vec<SpaceRecord>,
+    /// What to ask for as `?after=`, with the same `?height=`, if there are more; else null.
+    #[schema(value_type = Option<String>)]
+    pub next_after: Option<Place>,
+    /// Which state this is from.
+    #[serde(flatten)]
+    pub evidence: Evidence,
+}
+
+/// A record of a space that is listed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SpaceRecord {
+    /// Its key; what is not UTF-8 is replaced.
+    pub key: String,
+    /// Its key's bytes in hex.
+    pub key_hex: String,
+    /// Its value if that is UTF-8, else null.
+    pub value: Option<String>,
+    /// Its value's bytes in hex.
+    pub value_hex: String,
+    /// Its version.
+    #[schema(value_type = u64)]
+    pub version: Version,
+    /// Who wrote it.
+    #[schema(value_type = String)]
+    pub writer: Address,
+    /// The height it was written at.
+    #[schema(value_type = u64)]
+    pub written_at: Height,
+}
+
+impl SpaceRecord {
+    /// Of a record and its key, as the state has them.
+    pub fn new(key: &[u8], record: entries::Record) -> Self {
+        Self {
+            key: String::from_utf8_lossy(key).into_owned(),
+            key_hex: hex::encode(key),
+            value_hex: hex::encode(&record.value),
+            value: String::from_utf8(record.value).ok(),
+            version: record.version,
+            writer: record.writer,
+            written_at: record.written_at,
+        }
+    }
+}
+
+/// What a light client needs to believe a header.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct LightBlock {
+    /// The height.
+    #[schema(value_type = u64)]
+    pub height: Height,
+    /// The block's hash.
+    #[schema(value_type = String)]
+    pub hash: BlockHash,
+    /// The header.
+    #[schema(value_type = Object)]
+    pub header: Header,
+    /// What makes it final.
+    #[schema(value_type = Object)]
+    pub certificate: Certificate,
+    /// The validators whose hash the header names: of each its address, key and power.
+    #[schema(value_type = Vec<Object>)]
+    pub validators: ValidatorSet,
 }
 
 /// The validators who vote on the block of a height.

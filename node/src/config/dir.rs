@@ -66,6 +66,11 @@ impl NodeDir {
         self.0.join("evidence")
     }
 
+    /// The validator sets that the chain has had.
+    pub fn validators(&self) -> PathBuf {
+        self.0.join("validators")
+    }
+
     /// Held by the process that runs the node.
     pub fn lock_file(&self) -> PathBuf {
         self.0.join("lock")

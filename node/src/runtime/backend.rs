@@ -13,11 +13,12 @@ use ledger::{
     block::CommittedBlock,
     codec,
     genesis::Genesis,
-    hash::{Address, Hash, StateRoot, TxId},
+    hash::{Address, Hash, StateRoot, TxId, ValidatorSetHash},
     state::State,
     transaction::{SignedTransaction, VerifiedTransaction, verify_batch},
     units::{Height, Nonce},
     untrusted::Untrusted,
+    validators::ValidatorSet,
 };
 use std::{sync::atomic::Ordering, time::Duration};
 use tokio::sync::broadcast;
@@ -169,6 +170,10 @@ impl Backend for Shared {
             }
             Err(why) => Err(NotHere::Failed(why)),
         }
+    }
+
+    fn validator_set(&self, hash: &ValidatorSetHash) -> Option<ValidatorSet> {
+        self.voters.get(hash)
     }
 
     fn transaction_id(&self, prefix: &str) -> Result<TxId, NotHere> {

@@ -9,10 +9,11 @@
 //! its own snapshot, and starts over from its folder.
 
 mod plan;
+mod trust;
 mod writer;
 
 use super::{NodeError, shared::Shared};
-use crate::{config::SyncMode, event::Event, handle::SyncProgress};
+use crate::{config::{Sync as SyncConfig, SyncMode}, event::Event, handle::SyncProgress};
 use ::snapshot::{
     chunk::{ChunkError, ChunkId, VerifiedChunk},
     manifest::{ChunkRef, Manifest, ManifestId, Picture},
@@ -22,7 +23,6 @@ use ::snapshot::{
 use ledger::{
     block::CertifiedHeader,
     state::{State, tree::Tree},
-    units::Height,
 };
 use p2p::{Peer, Request, Response};
 pub(super) use plan::Having;
@@ -36,6 +36,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::sync::watch;
+use trust::Trust;
 use writer::{Put, Writer};
 
 /// How long offers are collected after the first: peers are asked as they connect, and answer in milliseconds.
@@ -62,7 +63,7 @@ pub(super) struct Joined {
 /// [`NodeError`] if the disk fails.
 pub(super) async fn join(
     shared: &Arc<Shared>,
-    mode: SyncMode,
+    sync: SyncConfig,
     configured: usize,
     mut stopping: watch::Receiver<bool>,
 ) -> Result<Option<Joined>, NodeError> {
@@ -76,10 +77,15 @@ pub(super) async fn join(
             alone: matches!(shared.genesis.validators.as_slice(), [one] if one.public_key == shared.public_key),
             waited: begun.elapsed(),
         };
-        match plan(mode, heard) {
+        match plan(sync.mode, heard) {
             Plan::Snapshot => break,
             Plan::Blocks(why) => {
                 tracing::info!(why, "starting from the genesis, block by block");
+                if sync.trust.is_some() {
+                    tracing::warn!(
+                        "the trusted block is of use for snapshots only: each block is checked from the genesis on"
+                    );
+                }
                 shared.snapshots.store().clear_sync_target()?;
                 return Ok(None);
             }
@@ -91,7 +97,11 @@ pub(super) async fn join(
         }
     }
     tracing::info!("fetching a snapshot");
-    let driver = Driver::new(Arc::clone(shared), Height(1), stopping)?;
+    let trust = trust::trust(shared, sync.trust, stopping.clone()).await?;
+    let Some(trust) = trust else {
+        return Ok(None);
+    };
+    let driver = Driver::new(Arc::clone(shared), trust, stopping)?;
     let joined = tokio::task::spawn_blocking(move || driver.run()).await;
     shared.set_sync(None);
     joined.map_err(|_| NodeError::Died("the joiner"))?
@@ -118,7 +128,11 @@ pub(super) async fn jump(
             continue;
         };
         tracing::info!(%own, snapshots_from = %height_min, "far behind the others: fetching what changed since");
-        let driver = Driver::new(Arc::clone(shared), height_min, stopping.clone())?;
+        let trust = Trust {
+            validators: shared.validators(),
+            height_min,
+        };
+        let driver = Driver::new(Arc::clone(shared), trust, stopping.clone())?;
         let joined = tokio::task::spawn_blocking(move || driver.run()).await;
         shared.set_sync(None);
         let joined = joined.map_err(|_| NodeError::Died("the joiner"))??;
@@ -147,18 +161,19 @@ struct Driver {
 impl Driver {
     fn new(
         shared: Arc<Shared>,
-        height_min: Height,
+        trust: Trust,
         stopping: watch::Receiver<bool>,
     ) -> Result<Self, NodeError> {
         let store = shared.snapshots.store().clone();
-        let trusted = shared
-            .genesis
-            .validator_set()
-            .map_err(|e| NodeError::Genesis(e.to_string()))?;
+        let Trust {
+            validators: trusted,
+            height_min,
+        } = trust;
         // The target of a sync that was cut short is believed no more than a peer's.
         let resume = store
             .read_sync_target()?
             .and_then(|m| m.verify(&shared.chain, &trusted).ok())
+            .filter(|m| m.height() >= height_min)
             .map(Arc::new);
         if let Some(target) = &resume {
             tracing::info!(height = %target.height(), "going on with the snapshot that was being fetched");

@@ -25,6 +25,7 @@ mod recover;
 mod shared;
 mod snapshots;
 mod thread;
+mod voters;
 mod waiters;
 
 pub use promises::vote_from;
@@ -44,6 +45,7 @@ use ledger::{
     certificate::Certificate,
     hash::ChainId,
     keys::SecretKey,
+    light::Checkpoint,
     store::{StoreError, disk::write_atomic},
     units::Height,
 };
@@ -65,6 +67,7 @@ use tokio::{
     net::TcpListener,
     sync::{broadcast, oneshot, watch},
 };
+use voters::Voters;
 
 /// Why a node does not start, or has stopped.
 #[derive(Debug, thiserror::Error)]
@@ -140,6 +143,16 @@ pub enum NodeError {
     /// A state could not be fetched.
     #[error("fetching a snapshot: {0}; start the node again, it goes on where it was")]
     Sync(String),
+    /// The block that the operator trusts could not be had.
+    #[error(
+        "no peer gave the trusted block {checkpoint}: {why}; see that height and hash are right, and that a peer has that block"
+    )]
+    Trust {
+        /// The block.
+        checkpoint: Checkpoint,
+        /// What the last one who answered gave.
+        why: String,
+    },
     /// A part of it panicked: a bug.
     #[error("{0} has died, its last words are above; this is a bug, please report it")]
     Died(&'static str),
@@ -248,6 +261,9 @@ pub async fn serve(
         news.clone(),
     )
     .map_err(machine("cannot start the thread of snapshots"))?;
+    let voters = genesis
+        .validator_set()
+        .map_err(|e| NodeError::Genesis(e.to_string()))?;
     let shared = Arc::new(Shared::new(Beginning {
         name: config.name.clone(),
         public_key: key.public_key(),
@@ -259,6 +275,7 @@ pub async fn serve(
         state: start.state.clone(),
         head: start.head.clone().map(certified),
         snapshots,
+        voters: Voters::new(&dir.validators(), voters),
         events: news,
         reaper: Reaper::start().map_err(machine("cannot start a thread"))?,
         idle: Duration::from_millis(config.timing.idle_block_interval_ms),
@@ -354,7 +371,7 @@ async fn follow(
     } = following;
     if start.state.height() == Height::GENESIS {
         let peers = config.p2p.peers.len();
-        let joined = join::join(shared, config.sync.mode, peers, stopping.clone()).await?;
+        let joined = join::join(shared, config.sync, peers, stopping.clone()).await?;
         if let Some(Joined { state, certified }) = joined {
             journal.begin_after(state.height())?;
             shared.snapshots.store().clear_sync_target()?;

@@ -170,6 +170,16 @@ async fn answer(shared: &Arc<Shared>, peer: Peer, request: Request, reply: Reply
             let chunk = tokio::task::spawn_blocking(read).await.unwrap_or_default();
             reply.send(Response::Chunk(chunk.map(Into::into)));
         }
+        Request::Light { height } => {
+            let shared = Arc::clone(shared);
+            let read = move || {
+                let name = crate::handle::BlockName::Height(height);
+                let block = crate::handle::Backend::light_block(shared.as_ref(), &name);
+                block.ok().map(|block| codec::encode(&block).into())
+            };
+            let block = tokio::task::spawn_blocking(read).await.unwrap_or_default();
+            reply.send(Response::Light(block));
+        }
         // Nothing of the kind is kept here; whoever asks goes elsewhere.
         Request::Proposal { .. } => reply.send(Response::Proposal(None)),
         Request::Envelope(_) => reply.send(Response::Envelope(None)),

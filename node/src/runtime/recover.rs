@@ -82,8 +82,9 @@ pub fn recover(dir: NodeDir) -> Result<Recovered, NodeError> {
         }
         done => done?,
     };
-    if rebuilt.state.height() > Height::GENESIS {
-        // A sync that ended just before it could say so.
+    let target = snapshots.read_sync_target()?;
+    if target.is_some_and(|target| target.height_claimed() <= rebuilt.state.height()) {
+        // A sync that ended just before it could say so, or that blocks have overtaken.
         snapshots.clear_sync_target()?;
     }
     for what in snapshots.take_damage() {

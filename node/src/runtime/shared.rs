@@ -7,6 +7,7 @@ use super::{
     reaper::Reaper,
     snapshots::Snapshots,
     thread::{Ask, Inbox},
+    voters::Voters,
     waiters::Waiters,
 };
 use crate::{
@@ -65,6 +66,7 @@ pub(super) struct Shared {
     pub(super) transactions_total: AtomicU64,
     pub(super) alarms_total: AtomicU64,
     pub(super) snapshots: Arc<Snapshots>,
+    pub(super) voters: Voters,
     /// How long an idle chain may pause.
     idle: Duration,
     /// Whether blocks from before its history are fetched.
@@ -114,6 +116,7 @@ pub(super) struct Beginning {
     pub(super) state: State,
     pub(super) head: Option<CertifiedHeader>,
     pub(super) snapshots: Arc<Snapshots>,
+    pub(super) voters: Voters,
     pub(super) events: broadcast::Sender<Event>,
     pub(super) reaper: Reaper,
     pub(super) idle: Duration,
@@ -137,6 +140,7 @@ impl Shared {
             state,
             head,
             snapshots,
+            voters,
             events,
             reaper,
             idle,
@@ -171,6 +175,7 @@ impl Shared {
             transactions_total: AtomicU64::new(0),
             alarms_total: AtomicU64::new(0),
             snapshots,
+            voters,
             idle,
             backfills,
             following: AtomicBool::new(false),
@@ -223,6 +228,7 @@ impl Shared {
 
     /// The replica starts from here: with the state this began with, or with one that was fetched since.
     pub(super) fn follow_from(&self, state: &State, head: Option<CertifiedHeader>) {
+        self.voters.note(state);
         {
             let mut pictures = self.pictures();
             pictures.states = VecDeque::from([state.clone()]);
@@ -250,6 +256,7 @@ impl Shared {
             time: block.header.time,
             transactions: count,
         };
+        self.voters.note(state);
         let indexed = Indexed::of(block, state, &executed.outcomes);
         self.index.wait_for_room();
         let old = {
@@ -382,6 +389,13 @@ impl Shared {
         let heads = lock(&self.heads);
         let offers = |head: &&Head| !head.status.snapshots.is_empty();
         (heads.len(), heads.values().filter(offers).count())
+    }
+
+    /// Those who voted on the newest block.
+    pub(super) fn validators(&self) -> ValidatorSet {
+        let pictures = self.pictures();
+        let newest = pictures.states.back();
+        newest.map_or_else(ValidatorSet::default, |s| s.validators().current.clone())
     }
 
     /// What each peer says it has.

@@ -17,7 +17,12 @@ use ledger::{
     envelope::{Attestation, Envelope},
     genesis::Genesis,
     hash::Hash,
-    state::{State, tree::Proof},
+    light::{Checkpoint, LightBlock, Trusted},
+    state::{
+        State,
+        entries::Key,
+        tree::{PlaceRange, Proof, RangeProof},
+    },
     store::{HashPrefix, LogReader, Wal},
     transaction::SignedTransaction,
     units::Height,
@@ -69,8 +74,10 @@ decoders! {
     wal_record, 1, SAMPLES.wal_records().iter().map(encode).collect();
     manifest, 40, vec![SAMPLES.manifest.encode()];
     chunk_of_a_manifest, 10, vec![SAMPLES.chunk.clone()];
-    state_key, 1, SAMPLES.state_keys().iter().map(ledger::state::entries::Key::encode).collect();
+    state_key, 1, SAMPLES.state_keys().iter().map(Key::encode).collect();
     proof, 2, SAMPLES.proofs().iter().map(encode).collect();
+    range_proof, 4, SAMPLES.range_proofs().iter().map(encode).collect();
+    light_block, 20, vec![encode(&SAMPLES.light_block())];
     request, 1, SAMPLES.requests().iter().map(encode).collect();
     response, 1, SAMPLES.responses().iter().map(encode).collect();
     peer_address, 1, SAMPLES.addresses();
@@ -204,6 +211,37 @@ fn proof(bytes: &[u8]) -> bool {
                 assert_eq!(proven, tree.get(&place), "a falsehood was proven");
                 true
             })
+        })
+    })
+}
+
+fn range_proof(bytes: &[u8]) -> bool {
+    let space = PlaceRange::from(Key::space_subtree("notes"));
+    let nothing = PlaceRange::from(Key::space_subtree("nothing"));
+    decode(bytes).is_some_and(|proof: RangeProof| {
+        let tree = SAMPLES.state.tree();
+        [PlaceRange::ALL, space, nothing].iter().any(|range| {
+            proof.verify(tree.root(), *range).is_ok_and(|proven| {
+                let all = tree.iter().filter(|e| range.contains(&e.place));
+                let shown = all.take_while(|e| proven.next.is_none_or(|next| e.place < next));
+                assert!(shown.eq(proven.entries), "a falsehood was proven");
+                true
+            })
+        })
+    })
+}
+
+fn light_block(bytes: &[u8]) -> bool {
+    let trusted = Trusted::genesis(&SAMPLES.genesis);
+    LightBlock::decode(bytes).is_ok_and(|block| {
+        canonical(&block, bytes);
+        trusted.is_ok_and(|trusted| {
+            let checkpoint = Checkpoint {
+                height: block.header.height,
+                hash: SAMPLES.certified.certificate.block,
+            };
+            let as_checkpoint = Trusted::block(checkpoint, block.clone()).is_ok();
+            trusted.verify(block).is_ok() || as_checkpoint
         })
     })
 }

@@ -14,7 +14,12 @@ use ledger::{
     genesis::{Genesis, GenesisAccount, GenesisValidator, PROTOCOL_VERSION, Parameters},
     hash::{Address, BlockHash, ChainId, Hash, StateRoot, TxId},
     keys::SecretKey,
-    state::{Code, Executed, Execution, Outcome, State, entries::Key, tree::Proof},
+    light::LightBlock,
+    state::{
+        Code, Executed, Execution, Outcome, State,
+        entries::Key,
+        tree::{PageLimits, PlaceRange, Proof, RangeProof},
+    },
     transaction::{Operation, Proposal, SignedTransaction, Transaction},
     units::{Amount, Height, Nonce, Power, Round, TimestampMs, Version},
     untrusted::Untrusted,
@@ -324,6 +329,27 @@ impl Samples {
         keys.iter().map(prove).collect()
     }
 
+    /// Of all, of a space, of nothing, and of a page.
+    pub fn range_proofs(&self) -> Vec<RangeProof> {
+        let tree = self.state.tree();
+        let prove = |range, entries| {
+            let bytes = u64::MAX;
+            tree.prove_range(range, PageLimits { entries, bytes })
+        };
+        let empty = PlaceRange::from(Key::space_subtree("nothing"));
+        vec![
+            prove(PlaceRange::ALL, 100),
+            prove(PlaceRange::from(Key::space_subtree("notes")), 100),
+            prove(empty, 100),
+            prove(PlaceRange::ALL, 2),
+        ]
+    }
+
+    pub fn light_block(&self) -> LightBlock {
+        let set = self.state.validators().current.clone();
+        LightBlock::new(self.certified.clone(), set)
+    }
+
     pub fn requests(&self) -> Vec<Request> {
         let height = Height(1);
         vec![
@@ -346,6 +372,7 @@ impl Samples {
                 height,
                 prefix: Payload(vec![5; 8]),
             },
+            Request::Light { height },
         ]
     }
 
@@ -374,6 +401,7 @@ impl Samples {
             Response::NotHere {
                 earliest: Height(9),
             },
+            Response::Light(Some(payload())),
         ]
     }
 

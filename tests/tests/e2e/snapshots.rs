@@ -254,4 +254,33 @@ fn the_snapshot_interval_is_changed_on_a_running_chain() {
     net.ok("testnet add --sync snapshot");
     let status = api(&net, "node4", "/v1/status");
     assert!(number(&status, "earliest_block") > 10, "{status}");
+/// A block that is named by its hash is trusted in place of the genesis; one that nobody has keeps a node from starting.
+#[test]
+fn a_new_node_trusts_the_block_that_its_operator_names() {
+    let net = up();
+    let early = commit_to(&net, 25);
+    snapshot_of(&net, "node0", 20);
+    let block = early.iter().find(|a| a.height >= 15).unwrap();
+    let (height, hash) = (block.height, &block.block_hash);
+    let added = net.ok(&format!(
+        "testnet add --sync snapshot --trust {height}:{hash}"
+    ));
+    assert_eq!(text(&added, "name"), "node4", "{added}");
+    let status = api(&net, "node4", "/v1/status");
+    let earliest = number(&status, "earliest_block");
+    assert!(earliest > height, "it took an older snapshot: {status}");
+    net.assert_agreement(25, 5);
+
+    let other = "ab".repeat(32);
+    net.fails(
+        &format!("testnet add --sync snapshot --trust {height}:{other} --timeout 2"),
+        1,
+        "timeout",
+    );
+    eventually("node5 says what is wrong", || {
+        let log = net.ok("testnet logs node5 --lines 100").to_string();
+        let said = log.contains("another block than the trusted one") && log.contains(hash);
+        said.then_some(()).ok_or(log)
+    });
+    assert_eq!(net.node("node5")["height"], 0);
 }

@@ -23,6 +23,7 @@ fn the_five_minutes_of_the_readme() {
     records(&net);
     blocks(&net, &Acknowledged::of(&sent));
     keys(&net);
+    chain(&net, &Acknowledged::of(&sent));
 
     let head = net.transfer("alice", "bob", 1).height;
     net.assert_agreement(head, 4);
@@ -132,7 +133,65 @@ fn records(net: &Net) {
         "tx put notes hello again --from bob --if-version {version}"
     ));
     net.ok("tx delete notes hello --from alice");
-    net.fails("query record notes hello", 3, "not_found");
+    let absent = net.fails("query record notes hello", 3, "not_found");
+    assert_eq!(absent["verified"], true, "{absent}");
+    spaces(net, number(&record, "height"));
+}
+
+/// A space and its records, with the proof that none is left out: now, and at a height at which it had another one.
+fn spaces(net: &Net, height: u64) {
+    for key in ["one", "two", "three"] {
+        net.ok(&format!("tx put notes {key} v-{key} --from bob"));
+    }
+    let space = net.ok("query space notes");
+    assert_fields(
+        &space,
+        "space owner writers changes height state_root verified",
+    );
+    assert_eq!(
+        (&space["changes"], &space["verified"]),
+        (&Value::from(6), &Value::Bool(true)),
+        "{space}"
+    );
+    let keys = |line: &str| {
+        let list = net.ok(line);
+        assert_fields(&list, "space records height state_root verified complete");
+        assert_eq!(
+            (&list["verified"], &list["complete"]),
+            (&Value::Bool(true), &Value::Bool(true)),
+            "{list}"
+        );
+        let records = list["records"].as_array().unwrap();
+        let keys = records.iter().map(|r| text(r, "key").to_owned());
+        keys.collect::<Vec<_>>()
+    };
+    assert_eq!(keys("query space notes --all"), ["one", "three", "two"]);
+    let then = format!("query space notes --all --height {height}");
+    assert_eq!(keys(&then), ["hello"]);
+    let nothing = net.fails("query space nothing --all", 3, "not_found");
+    assert_eq!(nothing["verified"], true, "{nothing}");
+}
+
+/// The chain is followed from the genesis, and from a block that is trusted by its hash; a wrong hash is found out.
+fn chain(net: &Net, sent: &Acknowledged) {
+    let report = net.ok("verify chain");
+    assert_fields(
+        &report,
+        "from to hash headers_checked validator_set_changes verified",
+    );
+    assert_eq!(
+        (&report["from"], &report["verified"]),
+        (&Value::from(0), &Value::Bool(true)),
+        "{report}"
+    );
+    let nodes = report["nodes"].as_array().unwrap();
+    assert_eq!(nodes.len(), 4, "{report}");
+    let trust = format!("{}:{}", sent.height, sent.block_hash);
+    let report = net.ok(&format!("verify chain --trust {trust}"));
+    assert_eq!(report["from"], sent.height, "{report}");
+    let wrong = format!("verify chain --trust {}:{}", sent.height, "ab".repeat(32));
+    net.fails(&wrong, 4, "verification_failed");
+    net.fails("verify chain --trusting-period 0s", 4, "trust_expired");
 }
 
 fn blocks(net: &Net, sent: &Acknowledged) {
@@ -154,6 +213,7 @@ fn blocks(net: &Net, sent: &Acknowledged) {
     assert!(number(&net.ok("query block latest"), "height") >= sent.height);
     let validators = net.ok("query validators");
     assert_fields(&validators, "height validators");
+    assert_eq!(validators["verified"], true, "{validators}");
     let list = validators["validators"].as_array().unwrap();
     assert_eq!(list.len(), 4, "{validators}");
     assert_fields(&list[0], "name address public_key power");
@@ -205,6 +265,11 @@ fn a_node_that_does_not_vote_takes_transactions_and_becomes_a_validator() {
     net.ok("tx validator remove node2");
     let head = net.transfer("alice", "bob", 5).height;
     net.assert_agreement(head, 5);
+    // Of the four of the genesis two are left, whose answers are still tied to it.
+    let report = net.ok("verify chain");
+    assert!(number(&report, "validator_set_changes") >= 1, "{report}");
+    let bob = net.ok("query account bob");
+    assert_eq!(bob["verified"], true, "{bob}");
 }
 
 #[test]

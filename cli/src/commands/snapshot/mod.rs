@@ -17,12 +17,12 @@ use ::node::config::NodeDir;
 use clap::Subcommand;
 use ledger::{
     hash::{Hash, StateRoot},
+    light::LightError,
     units::Height,
 };
 use serde::Serialize;
 use snapshot::{
     chunk::ChunkId,
-    light::LightError,
     manifest::{ChunkRef, ManifestError, UntrustedManifest},
 };
 use std::time::Duration;

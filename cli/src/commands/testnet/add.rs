@@ -18,7 +18,10 @@ use crate::{
 };
 use clap::{Args, ValueEnum};
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
-use ledger::units::{Height, Power};
+use ledger::{
+    light::Checkpoint,
+    units::{Height, Power},
+};
 use node::config::{Sync, SyncMode};
 use serde_json::Map;
 use std::time::{Duration, Instant};
@@ -42,6 +45,9 @@ pub struct AddArgs {
     /// Then fetch the blocks from before its snapshot too, in the background
     #[arg(long)]
     pub backfill: bool,
+    /// Believe a snapshot from this block's validators on, not from the genesis's: a source that you trust told you its hash
+    #[arg(long, value_name = "HEIGHT:HASH")]
+    pub trust: Option<Checkpoint>,
     /// Seconds it may take to follow the chain
     #[arg(long, value_name = "S", default_value_t = FOLLOW_LIMIT_S)]
     pub timeout: u64,
@@ -88,6 +94,7 @@ pub fn run(context: &Context, args: &AddArgs) -> Result {
     let sync = Sync {
         mode: args.sync.into(),
         backfill: args.backfill,
+        trust: args.trust,
     };
     let member = create::add_node(&testnet, args.name.as_deref(), sync)?;
     interrupt::leaves("node", left(&member.name, "was made, and may be starting"));

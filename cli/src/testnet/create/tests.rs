@@ -1,7 +1,7 @@
 //! A testnet is made whole or not at all, and what is there is neither lost nor taken for something else.
 
 use super::*;
-use node::config::parse_key;
+use node::config::{SyncMode, parse_key};
 
 #[test]
 fn a_testnet_is_made_once_and_carried_on() {
@@ -22,9 +22,15 @@ fn a_testnet_is_made_once_and_carried_on() {
     };
     assert_eq!(ensure(&testnet, &plan).unwrap_err().code, "other_testnet");
 
-    let added = add_node(&testnet, None, Sync::default()).unwrap();
+    let by_snapshot = Sync {
+        mode: SyncMode::Snapshot,
+        backfill: true,
+        trust: format!("7:{}", "ab".repeat(32)).parse().ok(),
+    };
+    let added = add_node(&testnet, None, by_snapshot).unwrap();
     assert_eq!(added.name, "node4");
     assert_eq!(added.dir.config().unwrap().p2p.peers.len(), VALIDATORS);
+    assert_eq!(added.dir.config().unwrap().sync, by_snapshot);
     assert_eq!(added.dir.genesis().unwrap().chain_id(), chain);
     assert_eq!(
         add_node(&testnet, Some("node4"), Sync::default())

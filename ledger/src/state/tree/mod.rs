@@ -35,7 +35,8 @@
 //! changes unless nobody else holds it. An entry of 80 bytes takes about 190.
 //!
 //! # Trust
-//! Everything from outside goes through [`Tree::build`], [`Tree::join`], [`fold`] or [`Proof::verify`], which give errors. No
+//! Everything from outside goes through [`Tree::build`], [`Tree::join`], [`fold`], [`Proof::verify`] or
+//! [`RangeProof::verify`], which give errors. No
 //! recursion is deeper than [`PLACE_BITS`].
 
 mod apply;
@@ -48,6 +49,7 @@ mod node;
 mod page;
 mod place;
 mod proof;
+mod range;
 mod walk;
 
 #[cfg(test)]
@@ -61,6 +63,9 @@ pub use fold::{FoldError, Folded, Part, fold, fold_cut};
 pub use node::Subtree;
 pub use place::{PLACE_BITS, Place, Prefix, PrefixError};
 pub use proof::{Proof, ProofError};
+pub use range::{
+    PageLimits, PlaceRange, ProvenRange, RANGE_PROOF_BYTES_MAX, RangeError, RangeProof,
+};
 pub use walk::Iter;
 
 use crate::hash::StateRoot;

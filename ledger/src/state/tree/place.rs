@@ -15,6 +15,20 @@ pub struct Place(pub [u8; 32]);
 
 fixed_bytes!(Place, 32);
 
+impl Place {
+    /// The place right after this one; none after the last.
+    pub fn next(&self) -> Option<Self> {
+        let mut place = *self;
+        for byte in place.0.iter_mut().rev() {
+            *byte = byte.wrapping_add(1);
+            if *byte != 0 {
+                return Some(place);
+            }
+        }
+        None
+    }
+}
+
 /// The first `len` bits of a place: a point in the tree, and all that lies below it.
 ///
 /// Bits behind `len` are zero, always, so that one prefix has one form.

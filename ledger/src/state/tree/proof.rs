@@ -26,9 +26,36 @@ pub struct Proof {
 
 /// An inner node on the way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-struct Step {
-    bit: u16,
-    sibling: Summary,
+pub(super) struct Step {
+    pub(super) bit: u16,
+    pub(super) sibling: Summary,
+}
+
+/// A leaf without its value.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(super) struct Leaf {
+    pub(super) place: Place,
+    key: Vec<u8>,
+    value_len: u32,
+    value_hash: Hash,
+}
+
+impl Leaf {
+    pub(super) fn of(entry: EntryRef<'_>) -> Self {
+        Self {
+            place: entry.place,
+            key: entry.key.to_vec(),
+            value_len: len_u32(entry.value.len()),
+            value_hash: digest::value(entry.value),
+        }
+    }
+
+    pub(super) fn summary(&self) -> Summary {
+        Summary {
+            hash: digest::leaf(&self.place.0, &self.key, self.value_len, &self.value_hash),
+            totals: Totals::of_entry(self.key.len(), self.value_len as usize),
+        }
+    }
 }
 
 /// What the way ends at.
@@ -39,12 +66,7 @@ enum End {
     /// The entry at the place.
     Entry { key: Vec<u8>, value: Vec<u8> },
     /// An entry at another place, without its value.
-    Other {
-        place: Place,
-        key: Vec<u8>,
-        value_len: u32,
-        value_hash: Hash,
-    },
+    Other(Leaf),
 }
 
 /// A proof does not prove anything.
@@ -89,7 +111,7 @@ impl Tree {
 }
 
 /// Follows the place's bits to a leaf and notes the siblings.
-fn walk<'a>(top: &'a Subtree, place: &Place, steps: &mut Vec<Step>) -> EntryRef<'a> {
+pub(super) fn walk<'a>(top: &'a Subtree, place: &Place, steps: &mut Vec<Step>) -> EntryRef<'a> {
     let mut subtree = top;
     loop {
         match &subtree.node {
@@ -133,12 +155,7 @@ impl End {
                 value: entry.value.to_vec(),
             };
         }
-        Self::Other {
-            place: entry.place,
-            key: entry.key.to_vec(),
-            value_len: len_u32(entry.value.len()),
-            value_hash: digest::value(entry.value),
-        }
+        Self::Other(Leaf::of(entry))
     }
 }
 
@@ -171,19 +188,10 @@ impl Proof {
                     Summary { hash, totals },
                 )
             }
-            End::Other { place: other, .. } if other == place => {
+            End::Other(other) if other.place == *place => {
                 return Err(ProofError::Contradiction);
             }
-            End::Other {
-                place,
-                key,
-                value_len,
-                value_hash,
-            } => {
-                let hash = digest::leaf(&place.0, key, *value_len, value_hash);
-                let totals = Totals::of_entry(key.len(), *value_len as usize);
-                (None, Summary { hash, totals })
-            }
+            End::Other(other) => (None, other.summary()),
         };
         for step in self.steps.iter().rev() {
             let (left, right) = if bit(&place.0, step.bit) {

@@ -11,12 +11,13 @@ use ledger::{
     block::{CertifiedHeader, CommittedBlock, Header, UnverifiedBlock},
     certificate::{Certificate, CommitSignature, SignedContent},
     genesis::{Genesis, GenesisAccount, GenesisValidator, PROTOCOL_VERSION, Parameters},
-    hash::{Address, BlockHash, CertificateHash, Hash, StateRoot, TxId},
+    hash::{Address, BlockHash, CertificateHash, Hash, StateRoot, TxId, ValidatorSetHash},
     keys::SecretKey,
     state::{Execution, Outcome, State},
     transaction::{Operation, SignedTransaction, Transaction, VerifiedTransaction},
     units::{Amount, Height, Nonce, Power, Round, TimestampMs},
     untrusted::Untrusted,
+    validators::ValidatorSet,
 };
 use std::{
     collections::BTreeMap,
@@ -336,6 +337,12 @@ impl Backend for Fake {
         found
             .cloned()
             .ok_or_else(|| NotHere::Unknown(format!("the block {name:?}")))
+    }
+
+    fn validator_set(&self, hash: &ValidatorSetHash) -> Option<ValidatorSet> {
+        let inner = self.inner();
+        let mut sets = inner.states.iter().map(|s| s.validators().current.clone());
+        sets.find(|set| set.hash() == *hash)
     }
 
     fn transaction_id(&self, prefix: &str) -> Result<TxId, NotHere> {

@@ -9,6 +9,7 @@ use axum::{
 use ledger::{
     codec,
     genesis::Genesis,
+    light::{LightBlock, Trusted},
     state::{
         entries::Key,
         tree::{Place, Proof},
@@ -171,6 +172,46 @@ async fn records_of_any_bytes_are_found_by_their_percent_encoded_key() {
     assert!(space.records_root.is_some());
 }
 
+/// Two pages are the whole space, each with a proof that holds from the genesis on; and none passes for the other.
+#[tokio::test]
+async fn a_space_is_listed_page_by_page_with_proofs() {
+    let api = asked();
+    keep_records(&api.node);
+    let light: types::LightBlock = api.read("/v1/light/latest").await;
+    let block = LightBlock {
+        header: light.header,
+        certificate: light.certificate,
+        validators: light.validators,
+    };
+    let trusted = Trusted::genesis(&api.node.genesis).unwrap();
+    let state = trusted.verify(block).unwrap().state().unwrap();
+    // Pages are of one height, whatever comes after.
+    api.node.put_in_block(vec![api.node.transfer(1, 5)]);
+    let path = "/v1/spaces/notes/records?height=1&proof=true&limit=1";
+    let first: types::Records = api.read(path).await;
+    let after = first.next_after.unwrap();
+    let second: types::Records = api.read(&format!("{path}&after={after}")).await;
+    assert_eq!(second.next_after, None);
+    let proof = |page: &types::Records| hex::decode(page.evidence.proof.as_ref().unwrap()).unwrap();
+    let mut keys = BTreeSet::new();
+    for (page, from) in [(&first, None), (&second, Some(&after))] {
+        assert_eq!(page.evidence.state_root, state.root());
+        let proven = state.records("notes", from, &proof(page)).unwrap();
+        let proven = proven.into_value();
+        assert_eq!(proven.more_after, page.next_after);
+        let rows = proven.records.into_iter();
+        let rows = rows.map(|(key, record)| types::SpaceRecord::new(&key, record));
+        assert_eq!(rows.collect::<Vec<_>>(), page.records);
+        keys.extend(page.records.iter().map(|r| r.key_hex.clone()));
+    }
+    let all = BTreeSet::from([hex::encode("a/b c"), "ff00".into()]);
+    assert_eq!(keys, all);
+    assert!(state.records("notes", None, &proof(&second)).is_err());
+    let whole: types::Records = api.read("/v1/spaces/notes/records").await;
+    assert_eq!((whole.records.len(), whole.evidence.proof), (2, None));
+    assert_eq!(whole.evidence.height, Height(2));
+}
+
 #[tokio::test]
 async fn blocks_have_three_names() {
     let api = asked();
@@ -259,8 +300,10 @@ async fn the_description_lists_every_path() {
             "/v1/transactions/{id}",
             "/v1/accounts/{address}",
             "/v1/spaces/{space}",
+            "/v1/spaces/{space}/records",
             "/v1/spaces/{space}/records/{key}",
             "/v1/blocks/{name}",
+            "/v1/light/{name}",
             "/v1/validators",
             "/v1/parameters",
             "/v1/snapshots",

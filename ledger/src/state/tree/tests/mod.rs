@@ -4,6 +4,7 @@ mod cuts;
 mod fixtures;
 mod histories;
 mod proofs;
+mod ranges;
 mod reads;
 
 use super::{Change, ENTRY_OVERHEAD_BYTES, EntryRef, Op, PLACE_BITS, Place, Totals, Tree};

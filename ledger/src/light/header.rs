@@ -13,12 +13,12 @@
 //! # Cost
 //! Two batches of at most `VALIDATORS_MAX` signatures: below 20 ms.
 
-use ledger::{
+use crate::{
     block::CertifiedHeader,
     certificate::CertificateError,
     genesis::PROTOCOL_VERSION,
-    hash::{ChainId, ValidatorSetHash},
-    units::{Height, Power},
+    hash::{BlockHash, ChainId, ValidatorSetHash},
+    units::{Height, Power, TimestampMs},
     validators::ValidatorSet,
 };
 
@@ -52,6 +52,39 @@ pub enum LightError {
     /// The certificate proves nothing.
     #[error(transparent)]
     Certificate(#[from] CertificateError),
+    /// Another block than the one that is trusted by its hash.
+    #[error("the block at height {height} is {found}, the one that is trusted is {expected}")]
+    OtherBlock {
+        /// Its height.
+        height: Height,
+        /// Its hash.
+        found: BlockHash,
+        /// The hash that is trusted.
+        expected: BlockHash,
+    },
+    /// It says that it comes right after the trusted block, and that one names another successor.
+    #[error("the header of height {0} does not follow the trusted block right before it")]
+    NotNext(Height),
+    /// It comes later, and is dated no later.
+    #[error(
+        "the header of height {height} is of time {found}, the trusted one before it of {trusted}"
+    )]
+    Time {
+        /// Its height.
+        height: Height,
+        /// Its time.
+        found: TimestampMs,
+        /// The trusted header's.
+        trusted: TimestampMs,
+    },
+    /// It does not lie ahead of what is trusted.
+    #[error("height {found} is not ahead of the trusted height {trusted}")]
+    NotAhead {
+        /// Its height.
+        found: Height,
+        /// The trusted height.
+        trusted: Height,
+    },
     /// Too few of those whom we trust signed. No lie: the sets may have moved too far apart.
     #[error(
         "of the {total} voting power trusted here only {signed} signed height {height}, more than 1/3 is needed; \
@@ -70,7 +103,10 @@ pub enum LightError {
 impl LightError {
     /// Whether an honest peer that holds the same chain could never have sent this.
     pub const fn is_lie(&self) -> bool {
-        !matches!(self, Self::TooFar { .. } | Self::OtherProtocol(_))
+        !matches!(
+            self,
+            Self::TooFar { .. } | Self::OtherProtocol(_) | Self::NotAhead { .. }
+        )
     }
 }
 
@@ -136,6 +172,3 @@ pub fn verify_skipping(
         })
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,0 +1,269 @@
+//! `tintype verify chain`: follows the headers from what is trusted to the newest, as a light client.
+//!
+//! One node gives the headers, and none is believed: see [`ledger::light::follow`]. The others are asked for the last one. If
+//! they show another that is certified too, the chain has forked, and both are printed.
+
+use crate::{
+    client::Client,
+    context::Context,
+    evidence::light_block,
+    failure::{Exit, Failure, Result},
+    table::{fields, grouped, or_dash, table},
+    testnet::{Testnet, create::now},
+};
+use clap::Args;
+use ledger::{
+    genesis::Genesis,
+    hash::BlockHash,
+    light::{Checkpoint, Clock, FollowError, Followed, LightBlock, Trusted, follow},
+    units::Height,
+};
+use serde::Serialize;
+use std::{str::FromStr, time::Duration};
+
+/// How long a node may take to say how far it is.
+const STATUS_LIMIT: Duration = Duration::from_secs(3);
+
+/// `tintype verify chain`
+#[derive(Debug, Args)]
+pub struct ChainArgs {
+    /// Trust this block instead of the genesis: a source that you trust told you its hash
+    #[arg(long, value_name = "HEIGHT:HASH")]
+    pub trust: Option<Checkpoint>,
+    /// For how long a header is trusted: longer ago its validators may have nothing left to lose
+    #[arg(long, value_name = "TIME", default_value = "14d")]
+    pub trusting_period: Period,
+    /// Follow to this height [default: the newest]
+    #[arg(long, value_name = "H")]
+    pub height: Option<u64>,
+}
+
+/// A length of time, such as `14d`, `36h`, `10m` or `90s`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Period(Duration);
+
+impl FromStr for Period {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        let wrong = || "give a number with s, m, h or d, such as 14d".to_owned();
+        let unit_s = match text.chars().last() {
+            Some('s') => 1,
+            Some('m') => 60,
+            Some('h') => 3600,
+            Some('d') => 24 * 3600,
+            _ => return Err(wrong()),
+        };
+        let digits = text.get(..text.len() - 1).unwrap_or_default();
+        let count: u32 = digits.parse().map_err(|_| wrong())?;
+        Ok(Self(Duration::from_secs(u64::from(count) * unit_s)))
+    }
+}
+
+/// What was found.
+#[derive(Clone, Debug, Serialize)]
+struct Report {
+    /// The height that was trusted.
+    from: Height,
+    /// The height that is now.
+    to: Height,
+    /// The block of that height.
+    hash: BlockHash,
+    /// Headers that were verified.
+    headers_checked: u64,
+    /// How often one had other validators than the one before it.
+    validator_set_changes: u64,
+    /// Whether all verified.
+    verified: bool,
+    /// What each node says of the last height.
+    nodes: Vec<Witness>,
+}
+
+/// What a node says of the last height.
+#[derive(Clone, Debug, Serialize)]
+struct Witness {
+    /// The node.
+    name: String,
+    /// The block that it has there; none if it has none.
+    hash: Option<BlockHash>,
+    /// Why it has none.
+    why: Option<String>,
+}
+
+/// Follows the chain.
+///
+/// # Errors
+/// Exit code 4 if a header does not verify, or two are certified; 5 if no node answers.
+pub fn run(context: &Context, args: &ChainArgs) -> Result {
+    let genesis = Testnet::at(&context.dir).genesis();
+    let report = check(&context.clients()?, genesis, args)?;
+    context.out.result(&report, || text(&report));
+    Ok(())
+}
+
+/// Follows the chain of the first node, and asks the others for its last block.
+fn check(clients: &[Client], genesis: Result<Genesis>, args: &ChainArgs) -> Result<Report> {
+    let (first, height) = target(clients, args.height.map(Height))?;
+    let trusted = trusted(genesis, first, args.trust)?;
+    let period_ms = u64::try_from(args.trusting_period.0.as_millis()).unwrap_or(u64::MAX);
+    let clock = Clock {
+        now: now(),
+        trusting_period_ms: period_ms,
+    };
+    let from = trusted.height();
+    if height <= from {
+        let message = format!("the chain is at height {height}, which is not ahead of {from}");
+        return Err(Failure::new(Exit::Refused, "not_ahead", message)
+            .help("wait for a block, or name an earlier one to trust"));
+    }
+    let followed = followed(first, trusted.clone(), height, &clock)?;
+    let mut report = Report {
+        from,
+        to: height,
+        hash: followed.trusted.hash(),
+        headers_checked: followed.headers_checked,
+        validator_set_changes: followed.validator_set_changes,
+        verified: true,
+        nodes: Vec::new(),
+    };
+    for client in clients {
+        let name = client.name().to_owned();
+        let said = light_block(client, &height.to_string());
+        let hash = said.as_ref().ok().map(|block| block.header.hash());
+        let why = said.err().map(|failure| failure.message);
+        report.nodes.push(Witness { name, hash, why });
+    }
+    for (client, witness) in clients.iter().zip(&report.nodes) {
+        if let Some(other) = witness.hash.filter(|hash| *hash != report.hash) {
+            // What does not verify is that node's lie alone, and says so.
+            self::followed(client, trusted, height, &clock)?;
+            return Err(forked(&report, first.name(), client.name(), other));
+        }
+    }
+    Ok(report)
+}
+
+/// The node that gives the headers, and the height to follow to: one that all who follow the chain have.
+fn target(clients: &[Client], height: Option<Height>) -> Result<(&Client, Height)> {
+    let mut answering = Vec::new();
+    let mut last = None;
+    for client in clients {
+        match client.status(STATUS_LIMIT) {
+            Ok(status) => answering.push((client, status)),
+            Err(failure) => last = Some(failure),
+        }
+    }
+    let ready = answering.iter().any(|(_, status)| status.ready);
+    let following = answering
+        .iter()
+        .filter(|(_, status)| status.ready || !ready);
+    match following.min_by_key(|(_, status)| status.height) {
+        Some((client, status)) => Ok((client, height.unwrap_or(status.height))),
+        None => Err(last
+            .unwrap_or_else(|| Failure::new(Exit::Unreachable, "unreachable", "no node answers"))),
+    }
+}
+
+/// What everything is verified from.
+fn trusted(
+    genesis: Result<Genesis>,
+    client: &Client,
+    checkpoint: Option<Checkpoint>,
+) -> Result<Trusted> {
+    let Some(checkpoint) = checkpoint else {
+        let genesis = genesis.map_err(|e| {
+            let message = format!("there is no genesis to trust: {}", e.message);
+            Failure::new(e.exit, "genesis_missing", message).help(
+                "--dir says which folder has the chain's genesis.json; --trust HEIGHT:HASH names a block to trust instead",
+            )
+        })?;
+        return Trusted::genesis(&genesis)
+            .map_err(|e| Failure::failed("genesis_malformed", e.to_string()));
+    };
+    let height = checkpoint.height;
+    let block = light_block(client, &height.to_string())?;
+    let trusted = Trusted::block(checkpoint, block)
+        .map_err(|e| falsehood(client, &format!("height {height}: {e}")))?;
+    if genesis.is_ok_and(|genesis| genesis.chain_id() != trusted.chain()) {
+        let message = "the trusted block is of another chain than genesis.json";
+        return Err(Failure::new(Exit::Disagreement, "other_chain", message));
+    }
+    Ok(trusted)
+}
+
+/// Follows the headers of one node.
+fn followed(client: &Client, trusted: Trusted, height: Height, clock: &Clock) -> Result<Followed> {
+    let fetch = |height: Height| light_block(client, &height.to_string());
+    let target: LightBlock = fetch(height)?;
+    if target.header.height != height {
+        return Err(falsehood(client, "it answered with another height"));
+    }
+    follow(trusted, target, clock, fetch).map_err(|error| match error {
+        FollowError::Fetch { height, source } => Failure {
+            message: format!(
+                "the header of height {height} is needed to go on, and {} does not give it: {}",
+                client.name(),
+                source.message
+            ),
+            help: "ask a node that keeps more with --node, or trust a newer block with --trust"
+                .into(),
+            ..source
+        },
+        FollowError::Expired { .. } => Failure::new(
+            Exit::Disagreement,
+            "trust_expired",
+            error.to_string(),
+        )
+        .help("--trust HEIGHT:HASH names a newer block, --trusting-period says how old one may be"),
+        error => falsehood(client, &error.to_string()),
+    })
+}
+
+fn falsehood(client: &Client, why: &str) -> Failure {
+    let message = format!(
+        "the chain that {} shows does not verify: {why}",
+        client.name()
+    );
+    Failure::new(Exit::Disagreement, "verification_failed", message)
+        .help("ask another node; `tintype verify roots` shows whether they agree")
+}
+
+fn forked(report: &Report, first: &str, second: &str, other: BlockHash) -> Failure {
+    let message = format!(
+        "the chain has forked at or below height {}: {first} has {}, {second} has {other}, and both are certified",
+        report.to, report.hash
+    );
+    Failure::new(Exit::Disagreement, "forked", message)
+        .help("a third of the validators has signed both: no node's word is worth anything until it is known why")
+        .with_found(&Report {
+            verified: false,
+            ..report.clone()
+        })
+}
+
+fn text(report: &Report) -> String {
+    let row = |node: &Witness| {
+        let hash = node.hash.map(|hash| hash.to_string());
+        vec![
+            node.name.clone(),
+            or_dash(hash),
+            node.why.clone().unwrap_or_default(),
+        ]
+    };
+    let rows: Vec<Vec<String>> = report.nodes.iter().map(row).collect();
+    format!(
+        "{}{}",
+        fields(&[
+            ("from", grouped(report.from.0)),
+            ("to", grouped(report.to.0)),
+            ("block", report.hash.to_string()),
+            ("headers checked", grouped(report.headers_checked)),
+            ("validators changed", grouped(report.validator_set_changes)),
+            ("verified", "yes: every header checked is certified".into()),
+        ]),
+        table(&["NODE", "BLOCK", ""], &rows)
+    )
+}
+
+#[cfg(test)]
+mod tests;
