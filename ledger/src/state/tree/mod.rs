@@ -44,10 +44,12 @@ mod build;
 mod changes;
 mod digest;
 mod fold;
+mod lanes;
 mod node;
 mod page;
 mod place;
 mod proof;
+mod seal;
 mod walk;
 
 #[cfg(test)]
