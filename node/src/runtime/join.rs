@@ -13,7 +13,11 @@ mod trust;
 mod writer;
 
 use super::{NodeError, shared::Shared};
-use crate::{config::{Sync as SyncConfig, SyncMode}, event::Event, handle::SyncProgress};
+use crate::{
+    config::{Sync as SyncConfig, SyncMode},
+    event::Event,
+    handle::SyncProgress,
+};
 use ::snapshot::{
     chunk::{ChunkError, ChunkId, VerifiedChunk},
     manifest::{ChunkRef, Manifest, ManifestId, Picture},
@@ -128,8 +132,11 @@ pub(super) async fn jump(
             continue;
         };
         tracing::info!(%own, snapshots_from = %height_min, "far behind the others: fetching what changed since");
+        let Some(validators) = shared.validators() else {
+            continue;
+        };
         let trust = Trust {
-            validators: shared.validators(),
+            validators,
             height_min,
         };
         let driver = Driver::new(Arc::clone(shared), trust, stopping.clone())?;

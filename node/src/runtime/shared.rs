@@ -25,6 +25,7 @@ use ledger::{
     store::LogReader,
     transaction::VerifiedTransaction,
     units::Height,
+    validators::ValidatorSet,
 };
 use p2p::Peer;
 use std::{
@@ -392,10 +393,10 @@ impl Shared {
     }
 
     /// Those who voted on the newest block.
-    pub(super) fn validators(&self) -> ValidatorSet {
+    pub(super) fn validators(&self) -> Option<ValidatorSet> {
         let pictures = self.pictures();
-        let newest = pictures.states.back();
-        newest.map_or_else(ValidatorSet::default, |s| s.validators().current.clone())
+        let newest = pictures.states.back()?;
+        Some(newest.validators().current.clone())
     }
 
     /// What each peer says it has.

@@ -133,7 +133,7 @@ fn a_node_that_was_away_fetches_what_changed() {
     net.ok("testnet stop node4");
     commit_to_snapshot(&net, "node0", 40);
     net.start("node4");
-    let log = net.dir().join("node4").join("log");
+    let log = net.dir().join("node4").join("node.log");
     let fetched = eventually("node4 has fetched a snapshot", || {
         let text = fs::read_to_string(&log).map_err(|e| e.to_string())?;
         let here = |line: &&str| line.contains("the snapshot is here, verified");

@@ -254,6 +254,8 @@ fn the_snapshot_interval_is_changed_on_a_running_chain() {
     net.ok("testnet add --sync snapshot");
     let status = api(&net, "node4", "/v1/status");
     assert!(number(&status, "earliest_block") > 10, "{status}");
+}
+
 /// A block that is named by its hash is trusted in place of the genesis; one that nobody has keeps a node from starting.
 #[test]
 fn a_new_node_trusts_the_block_that_its_operator_names() {

@@ -3,19 +3,48 @@
 //! What nobody shares is updated where it stands; what an older version of the tree still holds is copied along the path.
 //! A batch that changes nothing copies nothing. The result follows from the content alone: pages and inner nodes are
 //! where [`super::page`] says, whatever was there before.
+//!
+//! Once few enough changes are left for a subtree to handle them as a group, three passes go over them: what they will touch is
+//! brought near ([`warm`]), everything is put where it belongs, and what that leaves pending is sealed ([`super::seal`]).
 
-use super::build::build;
-use super::digest;
+use super::build::{build, sealed};
+use super::digest::Summary;
 use super::node::{Node, Subtree, merged};
-use super::page::{Page, Slot};
-use super::place::{Place, bit};
+use super::page::{self, Page, Slot};
+use super::place::{bit, parting};
+use super::seal::seal;
 use super::{Change, Op, TooLarge, Tree};
-use std::sync::Arc;
+use triomphe::Arc;
 
 /// From this many changes on, the halves of a subtree are updated in parallel.
 const PARALLEL_CHANGES_MIN: usize = 256;
 /// From this many changes on, a batch is sorted in parallel.
 const PARALLEL_SORT_MIN: usize = 4096;
+/// So many changes to neighbouring places are a group.
+const GROUP_CHANGES_MAX: usize = 128;
+
+/// A change on its way into the tree.
+struct Edit<'a> {
+    place: &'a [u8; 32],
+    /// What it puts; none removes.
+    put: Option<Slot<'a>>,
+}
+
+impl<'a> Edit<'a> {
+    fn of(change: &'a Change<'_>) -> Self {
+        let place = &change.place.0;
+        let put = match change.op {
+            Op::Put { key, value } => Some(Slot {
+                place,
+                hash: None,
+                key,
+                value,
+            }),
+            Op::Remove => None,
+        };
+        Self { place, put }
+    }
+}
 
 impl Tree {
     /// Applies changes in any order; of several to one place the last counts. Putting an entry where another one is
@@ -29,48 +58,59 @@ impl Tree {
                 TooLarge::check(&change.place, key, value)?;
             }
         }
-        if batch.is_sorted_by(|a, b| a.place < b.place) {
-            self.apply_sorted(batch);
-        } else {
-            self.apply_sorted(&sorted(batch));
-        }
+        self.apply_sorted(&mut sorted(batch));
         Ok(())
     }
 
-    fn apply_sorted(&mut self, batch: &[Change<'_>]) {
-        match &mut self.top {
-            Some(top) => {
-                if update(top, batch) == Outcome::Emptied {
-                    self.top = None;
-                }
-            }
-            None => self.top = build(&puts(batch)),
+    fn apply_sorted(&mut self, edits: &mut [Edit<'_>]) {
+        let Some(top) = &mut self.top else {
+            self.top = sealed(build(&mut puts(edits)));
+            return;
+        };
+        match update_part(top, edits, usize::MAX) {
+            Outcome::Same => {}
+            Outcome::Changed => seal(top),
+            Outcome::Emptied => self.top = None,
         }
     }
 }
 
 /// The batch in the order of places, the last change of each.
-fn sorted<'a>(batch: &[Change<'a>]) -> Vec<Change<'a>> {
-    use rayon::slice::ParallelSliceMut;
-    let mut batch = batch.to_vec();
-    // Stable, so that the last one of a place stays the last one.
-    if batch.len() >= PARALLEL_SORT_MIN {
-        batch.par_sort_by_key(|change| change.place);
-    } else {
-        batch.sort_by_key(|change| change.place);
+fn sorted<'a>(batch: &'a [Change<'_>]) -> Vec<Edit<'a>> {
+    if batch.is_sorted_by(|a, b| a.place < b.place) {
+        return batch.iter().map(Edit::of).collect();
     }
-    batch.dedup_by(|next, kept| {
-        let same = next.place == kept.place;
-        if same {
-            *kept = *next;
-        }
-        same
-    });
-    batch
+    let mut order = order(batch);
+    // Of one place, the last change comes first.
+    order.dedup_by_key(|(_, index)| batch[*index].place);
+    let edit = |(_, index): &(u64, usize)| Edit::of(&batch[*index]);
+    order.iter().map(edit).collect()
 }
 
-/// So many changes to neighbouring places have what they touch brought near together ([`warm`]).
-const WARM_CHANGES_MAX: usize = 256;
+/// The batch's indices in the order of places, and of one place the later change first. Sorted by the first 64 bits that are not
+/// the same in all of them, which most often decide.
+fn order(batch: &[Change<'_>]) -> Vec<(u64, usize)> {
+    use rayon::slice::ParallelSliceMut;
+    let first = batch.first().map_or([0; 32], |change| change.place.0);
+    let shared = batch.iter().map(|c| parting(&first, &c.place.0)).min();
+    let start = usize::from(shared.unwrap_or(0) / 8).min(24);
+    let bits = |change: &Change<'_>| {
+        let bytes = change.place.0[start..].first_chunk();
+        bytes.map_or(0, |bytes| u64::from_be_bytes(*bytes))
+    };
+    let indexed = batch.iter().enumerate();
+    let mut order: Vec<_> = indexed.map(|(i, change)| (bits(change), i)).collect();
+    let compare = |(a_bits, a): &(u64, usize), (b_bits, b): &(u64, usize)| {
+        let places = || batch[*a].place.cmp(&batch[*b].place);
+        a_bits.cmp(b_bits).then_with(places).then(b.cmp(a))
+    };
+    if batch.len() >= PARALLEL_SORT_MIN {
+        order.par_sort_unstable_by(compare);
+    } else {
+        order.sort_unstable_by(compare);
+    }
+    order
+}
 
 /// What became of a subtree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,26 +123,41 @@ enum Outcome {
     Emptied,
 }
 
-/// Applies changes in the order of places, at most one a place.
-fn update(subtree: &mut Subtree, batch: &[Change<'_>]) -> Outcome {
-    let (Some(first), Some(last)) = (batch.first(), batch.last()) else {
+/// Updates a subtree by a part of `whole` changes: as a group, if the whole was no group yet and the part is.
+fn update_part(subtree: &mut Subtree, edits: &mut [Edit<'_>], whole: usize) -> Outcome {
+    if whole <= GROUP_CHANGES_MAX || edits.len() > GROUP_CHANGES_MAX {
+        return update(subtree, edits);
+    }
+    warm(subtree, edits);
+    page::hash_all(edits.iter_mut().filter_map(|edit| edit.put.as_mut()));
+    let outcome = update(subtree, edits);
+    if outcome == Outcome::Changed {
+        seal(subtree);
+    }
+    outcome
+}
+
+/// Applies changes in the order of places, at most one a place. What is changed is to be sealed.
+fn update(subtree: &mut Subtree, edits: &mut [Edit<'_>]) -> Outcome {
+    let (Some(first), Some(last)) = (edits.first(), edits.last()) else {
         return Outcome::Same;
     };
     let Node::Inner(inner) = &subtree.node else {
-        return update_page(subtree, batch);
+        return update_page(subtree, edits);
     };
     let departs = subtree
-        .departs(&first.place.0)
-        .min(subtree.departs(&last.place.0));
+        .departs(first.place)
+        .min(subtree.departs(last.place));
     if departs < inner.bit {
-        return update_beside(subtree, departs, batch);
+        return update_beside(subtree, departs, edits);
     }
-    update_inner(subtree, batch)
+    update_inner(subtree, edits)
 }
 
 /// Some changes lie outside the subtree: they part from it at bit `at`.
-fn update_beside(subtree: &mut Subtree, at: u16, batch: &[Change<'_>]) -> Outcome {
-    let (left, right) = halves(at, batch);
+fn update_beside(subtree: &mut Subtree, at: u16, edits: &mut [Edit<'_>]) -> Outcome {
+    let whole = edits.len();
+    let (left, right) = halves(at, edits);
     let sample = *subtree.sample();
     let is_right = bit(&sample, at);
     let (inside, outside) = if is_right {
@@ -110,8 +165,8 @@ fn update_beside(subtree: &mut Subtree, at: u16, batch: &[Change<'_>]) -> Outcom
     } else {
         (left, right)
     };
-    let outcome = update(subtree, inside);
-    let Some(beside) = build(&puts(outside)) else {
+    let outcome = update_part(subtree, inside, whole);
+    let Some(beside) = build(&mut puts(outside)) else {
         return outcome;
     };
     *subtree = if outcome == Outcome::Emptied {
@@ -125,14 +180,13 @@ fn update_beside(subtree: &mut Subtree, at: u16, batch: &[Change<'_>]) -> Outcom
 }
 
 /// All changes lie inside the subtree, which is an inner node.
-fn update_inner(subtree: &mut Subtree, batch: &[Change<'_>]) -> Outcome {
+fn update_inner(subtree: &mut Subtree, edits: &mut [Edit<'_>]) -> Outcome {
     let Node::Inner(inner) = &mut subtree.node else {
         return Outcome::Same;
     };
-    let (lefts, rights) = halves(inner.bit, batch);
     let Some(own) = Arc::get_mut(inner) else {
         let (mut left, mut right) = (inner.left.clone(), inner.right.clone());
-        *subtree = match update_both(&mut left, lefts, &mut right, rights) {
+        *subtree = match update_both(inner.bit, &mut left, &mut right, edits) {
             (Outcome::Same, Outcome::Same) => return Outcome::Same,
             (Outcome::Emptied, Outcome::Emptied) => return Outcome::Emptied,
             (Outcome::Emptied, _) => right,
@@ -141,14 +195,15 @@ fn update_inner(subtree: &mut Subtree, batch: &[Change<'_>]) -> Outcome {
         };
         return Outcome::Changed;
     };
-    match update_both(&mut own.left, lefts, &mut own.right, rights) {
+    match update_both(own.bit, &mut own.left, &mut own.right, edits) {
         (Outcome::Same, Outcome::Same) => return Outcome::Same,
         (Outcome::Emptied, Outcome::Emptied) => return Outcome::Emptied,
         (Outcome::Emptied, _) => *subtree = own.right.clone(),
         (_, Outcome::Emptied) => *subtree = own.left.clone(),
         _ => {
-            subtree.sum = digest::summary(own.bit, &own.left.sum, &own.right.sum);
-            if let Some(page) = merged(subtree.sum.totals, &own.left, &own.right) {
+            let totals = own.left.totals().plus(own.right.totals());
+            subtree.sum = Summary::pending(totals);
+            if let Some(page) = merged(totals, &own.left, &own.right) {
                 subtree.node = Node::Page(page);
             }
         }
@@ -156,106 +211,107 @@ fn update_inner(subtree: &mut Subtree, batch: &[Change<'_>]) -> Outcome {
     Outcome::Changed
 }
 
-/// Updates two neighbours, in parallel when there is enough to do.
+/// Updates two neighbours that part at bit `at`, in parallel when there is enough to do.
 fn update_both(
+    at: u16,
     left: &mut Subtree,
-    lefts: &[Change<'_>],
     right: &mut Subtree,
-    rights: &[Change<'_>],
+    edits: &mut [Edit<'_>],
 ) -> (Outcome, Outcome) {
-    let changes = lefts.len() + rights.len();
-    let update = |subtree: &mut Subtree, batch: &[Change<'_>]| {
-        if changes > WARM_CHANGES_MAX && batch.len() <= WARM_CHANGES_MAX {
-            warm(subtree, batch);
-        }
-        update(subtree, batch)
-    };
-    if changes >= PARALLEL_CHANGES_MIN {
-        rayon::join(|| update(left, lefts), || update(right, rights))
+    let whole = edits.len();
+    let (lefts, rights) = halves(at, edits);
+    let mut left = || update_part(left, lefts, whole);
+    let mut right = || update_part(right, rights, whole);
+    if whole >= PARALLEL_CHANGES_MIN {
+        rayon::join(left, right)
     } else {
-        (update(left, lefts), update(right, rights))
+        (left(), right())
     }
 }
 
-/// Reads what a few changes will touch, all of them one level further at a time: so the processor waits for many of the
+/// Reads what a group of changes will touch, all of them one level further at a time: so the processor waits for many of the
 /// memory's answers at once, where updating one change after another would wait for each.
-fn warm(subtree: &Subtree, batch: &[Change<'_>]) {
-    let mut nodes = [&subtree.node; WARM_CHANGES_MAX];
+fn warm(subtree: &Subtree, edits: &[Edit<'_>]) {
+    // Where each change is, and whether from there on everything is copied, being shared.
+    let mut ways = [(&subtree.node, false); GROUP_CHANGES_MAX];
     let mut pending = true;
+    let mut sum = 0;
     while pending {
         pending = false;
-        for (node, change) in nodes.iter_mut().zip(batch) {
+        for ((node, copied), edit) in ways.iter_mut().zip(edits) {
             if let Node::Inner(inner) = node {
-                *node = &inner.child(bit(&change.place.0, inner.bit)).node;
+                *copied |= !inner.is_unique();
+                let right = bit(edit.place, inner.bit);
+                if *copied {
+                    // The copy and the original will share the other child: its count goes up.
+                    sum ^= u8::from(inner.child(!right).node.is_unique());
+                }
+                *node = &inner.child(right).node;
                 pending = true;
             }
         }
     }
-    let mut sum = 0;
-    for (node, _) in nodes.iter().zip(batch) {
+    for ((node, copied), _) in ways.iter().zip(edits) {
         if let Node::Page(page) = node {
-            sum ^= page.touch();
+            sum ^= page.touch(*copied || !page.is_unique());
         }
     }
     std::hint::black_box(sum);
 }
 
 /// Updates a page: where it stands if every change keeps its layout, else by packing it anew.
-fn update_page(subtree: &mut Subtree, batch: &[Change<'_>]) -> Outcome {
+fn update_page(subtree: &mut Subtree, edits: &mut [Edit<'_>]) -> Outcome {
     let Node::Page(page) = &mut subtree.node else {
         return Outcome::Same;
     };
-    if batch.len() > page.len() || !batch.iter().all(|change| keeps_layout(page, change)) {
-        return repack(subtree, batch);
+    if edits.len() > page.len() || !edits.iter().all(|edit| keeps_layout(page, edit)) {
+        return repack(subtree, edits);
     }
     let mut outcome = Outcome::Same;
-    for change in batch {
-        let Op::Put { key, value } = change.op else {
-            continue;
-        };
-        let hash = digest::entry(&change.place.0, key, value);
-        if let Some(index) = position(page, &change.place)
+    for put in edits.iter().filter_map(|edit| edit.put.as_ref()) {
+        let hash = put.hash();
+        if let Some(index) = position(page, put.place)
             && page.hashes()[index] != hash.0
         {
-            page.overwrite(index, key, value, hash);
+            page.overwrite(index, put.key, put.value, hash);
             outcome = Outcome::Changed;
         }
     }
     if outcome == Outcome::Changed {
-        subtree.sum = page.summary();
+        subtree.sum = page.known(&(0..page.len()));
     }
     outcome
 }
 
-fn position(page: &Page, place: &Place) -> Option<usize> {
-    page.places().iter().position(|p| *p == place.0)
+fn position(page: &Page, place: &[u8; 32]) -> Option<usize> {
+    page.places().iter().position(|p| p == place)
 }
 
 /// Whether a change puts another key and value of the same lengths where there is an entry.
-fn keeps_layout(page: &Page, change: &Change<'_>) -> bool {
-    let Op::Put { key, value } = change.op else {
+fn keeps_layout(page: &Page, edit: &Edit<'_>) -> bool {
+    let Some(put) = &edit.put else {
         return false;
     };
-    position(page, &change.place).is_some_and(|index| {
+    position(page, edit.place).is_some_and(|index| {
         let (key_now, value_now) = page.payload(index);
-        key.len() == key_now.len() && value.len() == value_now.len()
+        put.key.len() == key_now.len() && put.value.len() == value_now.len()
     })
 }
 
 /// Merges a page and changes into what the two make together, which may be a page or a large subtree.
-fn repack(subtree: &mut Subtree, batch: &[Change<'_>]) -> Outcome {
+fn repack(subtree: &mut Subtree, edits: &[Edit<'_>]) -> Outcome {
     let Node::Page(page) = &subtree.node else {
         return Outcome::Same;
     };
-    let mut slots = Vec::with_capacity(page.len() + batch.len());
+    let mut slots = Vec::with_capacity(page.len() + edits.len());
     let mut kept = page.slots().peekable();
     let mut same = true;
-    for change in batch {
-        while let Some(slot) = kept.next_if(|slot| *slot.place < change.place.0) {
+    for edit in edits {
+        while let Some(slot) = kept.next_if(|slot| slot.place < edit.place) {
             slots.push(slot);
         }
-        let old = kept.next_if(|slot| *slot.place == change.place.0);
-        match (put(change), old) {
+        let old = kept.next_if(|slot| slot.place == edit.place);
+        match (edit.put, old) {
             (Some(new), Some(old)) if new.key == old.key && new.value == old.value => {
                 slots.push(old);
             }
@@ -271,7 +327,7 @@ fn repack(subtree: &mut Subtree, batch: &[Change<'_>]) -> Outcome {
     if same {
         return Outcome::Same;
     }
-    match build(&slots) {
+    match build(&mut slots) {
         Some(built) => {
             *subtree = built;
             Outcome::Changed
@@ -281,24 +337,12 @@ fn repack(subtree: &mut Subtree, batch: &[Change<'_>]) -> Outcome {
 }
 
 /// The changes on either side of a bit.
-fn halves<'b, 'a>(at: u16, batch: &'b [Change<'a>]) -> (&'b [Change<'a>], &'b [Change<'a>]) {
-    batch.split_at(batch.partition_point(|change| !bit(&change.place.0, at)))
-}
-
-/// What a change puts.
-fn put<'b>(change: &'b Change<'_>) -> Option<Slot<'b>> {
-    match change.op {
-        Op::Put { key, value } => Some(Slot {
-            place: &change.place.0,
-            hash: None,
-            key,
-            value,
-        }),
-        Op::Remove => None,
-    }
+fn halves<'e, 'a>(at: u16, edits: &'e mut [Edit<'a>]) -> (&'e mut [Edit<'a>], &'e mut [Edit<'a>]) {
+    let middle = edits.partition_point(|edit| !bit(edit.place, at));
+    edits.split_at_mut(middle)
 }
 
 /// What a batch puts into an empty place.
-fn puts<'b>(batch: &'b [Change<'_>]) -> Vec<Slot<'b>> {
-    batch.iter().filter_map(put).collect()
+fn puts<'a>(edits: &[Edit<'a>]) -> Vec<Slot<'a>> {
+    edits.iter().filter_map(|edit| edit.put).collect()
 }

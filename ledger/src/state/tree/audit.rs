@@ -55,7 +55,7 @@ fn is_sound(page: &Page) -> bool {
     let Summary { totals, .. } = page.summary();
     let right = |slot: page::Slot<'_>| {
         let hash = digest::entry(slot.place, slot.key, slot.value);
-        slot.hash == Some(&hash.0)
+        slot.hash == Some(hash)
     };
     (1..=PAGE_ENTRIES_MAX).contains(&page.len())
         && page::fits(totals)

@@ -4,10 +4,11 @@ use super::digest::Totals;
 use super::node::Subtree;
 use super::page::{self, PAGE_ENTRIES_MAX, Page, Slot};
 use super::place::{Place, bit, parting};
+use super::seal::seal;
 use super::{EntryRef, TooLarge, Tree};
 
-/// From this many entries on, the halves of a subtree are built in parallel.
-const PARALLEL_ENTRIES_MIN: usize = 1024;
+/// So many entries are hashed together; more are built in parallel.
+const GROUP_ENTRIES_MAX: usize = 256;
 
 /// These entries make no tree.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -47,7 +48,7 @@ impl Tree {
                 return Err(BuildError::Order(next.place));
             }
         }
-        let slots: Vec<Slot<'_>> = entries
+        let mut slots: Vec<Slot<'_>> = entries
             .iter()
             .map(|entry| Slot {
                 place: &entry.place.0,
@@ -56,7 +57,8 @@ impl Tree {
                 value: entry.value,
             })
             .collect();
-        Ok(Self { top: build(&slots) })
+        let top = sealed(build(&mut slots));
+        Ok(Self { top })
     }
 
     /// The tree that parts into these subtrees, which come in the order of their prefixes.
@@ -75,35 +77,54 @@ impl Tree {
                 }
             }
         }
-        Ok(Self {
-            top: join(subtrees),
-        })
+        let top = sealed(join(subtrees));
+        Ok(Self { top })
     }
 }
 
-/// The subtree of slots whose places rise; none of none.
-pub(super) fn build(slots: &[Slot<'_>]) -> Option<Subtree> {
-    let (first, last) = (slots.first()?, slots.last()?);
+pub(super) fn sealed(mut subtree: Option<Subtree>) -> Option<Subtree> {
+    if let Some(subtree) = &mut subtree {
+        seal(subtree);
+    }
+    subtree
+}
+
+/// The subtree of slots whose places rise, to be sealed; none of none.
+pub(super) fn build(slots: &mut [Slot<'_>]) -> Option<Subtree> {
+    if slots.len() <= GROUP_ENTRIES_MAX {
+        page::hash_all(slots.iter_mut());
+        return build_group(slots);
+    }
+    let sample = slots.first()?.place;
+    let (at, middle) = split(slots)?;
+    let (left, right) = slots.split_at_mut(middle);
+    let (left, right) = rayon::join(|| sealed(build(left)), || sealed(build(right)));
+    above(at, sample, left, right)
+}
+
+/// The subtree of a few slots, to be sealed.
+pub(super) fn build_group(slots: &[Slot<'_>]) -> Option<Subtree> {
     if slots.len() <= PAGE_ENTRIES_MAX {
         let totals = slots
             .iter()
             .fold(Totals::default(), |sum, slot| sum.plus(slot.totals()));
-        if page::fits(totals) {
-            return Some(Subtree::from_page(Page::pack(slots)));
+        if !slots.is_empty() && page::fits(totals) {
+            return Some(Subtree::unsealed(Page::pack(slots)));
         }
     }
-    let at = parting(first.place, last.place);
-    let middle = slots.partition_point(|slot| !bit(slot.place, at));
+    let sample = slots.first()?.place;
+    let (at, middle) = split(slots)?;
     let (left, right) = slots.split_at(middle);
-    let (left, right) = if slots.len() >= PARALLEL_ENTRIES_MIN {
-        rayon::join(|| build(left), || build(right))
-    } else {
-        (build(left), build(right))
-    };
-    above(at, first.place, left, right)
+    above(at, sample, build_group(left), build_group(right))
 }
 
-/// The subtree that parts into those given, which are apart and in order; none of none.
+/// Where slots part: the bit, and the first that has it.
+fn split(slots: &[Slot<'_>]) -> Option<(u16, usize)> {
+    let at = parting(slots.first()?.place, slots.last()?.place);
+    Some((at, slots.partition_point(|slot| !bit(slot.place, at))))
+}
+
+/// The subtree that parts into those given, which are apart and in order, to be sealed; none of none.
 fn join(subtrees: &[Subtree]) -> Option<Subtree> {
     let (first, last) = (subtrees.first()?, subtrees.last()?);
     if subtrees.len() == 1 {
@@ -116,7 +137,7 @@ fn join(subtrees: &[Subtree]) -> Option<Subtree> {
 }
 
 /// What two neighbours make together, either of which may be empty.
-pub(super) fn above(
+fn above(
     at: u16,
     sample: &[u8; 32],
     left: Option<Subtree>,

@@ -3,8 +3,8 @@
 //! Leaves and inner nodes are short and of known shape, so their SHA-256 blocks are laid out here directly. That is what
 //! a batch spends most of its time on; the streaming interface costs nearly as much again as the compression.
 
+use super::lanes::{self, Block};
 use crate::hash::{Domain, Hash, Hasher, hash};
-use sha2::block_api::compress256;
 use std::sync::LazyLock;
 
 /// Bytes an entry counts besides its key and its value: the two lengths that stand before them in a chunk.
@@ -63,39 +63,76 @@ pub struct Summary {
     pub totals: Totals,
 }
 
-const BLOCK_BYTES: usize = 64;
+/// The hash of a node that is to be hashed when all below it stands ([`super::seal`]); no node's real one.
+pub(super) const PENDING: Hash = Hash([0; 32]);
+
+impl Summary {
+    /// That of a node that is to be hashed.
+    #[inline]
+    pub(super) fn pending(totals: Totals) -> Self {
+        let hash = PENDING;
+        Self { hash, totals }
+    }
+
+    #[inline]
+    pub(super) fn is_pending(&self) -> bool {
+        self.hash == PENDING
+    }
+}
+
+const BLOCK_BYTES: usize = size_of::<Block>();
 /// What two blocks hold besides the padding's first bit and the length.
 const TWO_BLOCKS_MAX: usize = 2 * BLOCK_BYTES - 9;
 const ONE_BLOCK_MAX: usize = BLOCK_BYTES - 9;
 
-const INITIAL: [u32; 8] = [
-    0x6a09_e667,
-    0xbb67_ae85,
-    0x3c6e_f372,
-    0xa54f_f53a,
-    0x510e_527f,
-    0x9b05_688c,
-    0x1f83_d9ab,
-    0x5be0_cd19,
-];
+/// Something to be hashed.
+enum Message {
+    One([Block; 1]),
+    Two([Block; 2]),
+    /// Too long to be laid out here, and hashed already.
+    Long(Hash),
+}
 
-type Blocks = [[u8; BLOCK_BYTES]; 2];
-
-/// Pads the first `len` bytes, at most [`TWO_BLOCKS_MAX`], and compresses as many blocks as they take.
-#[inline]
-fn finish(mut blocks: Blocks, len: usize) -> Hash {
-    let used = if len <= ONE_BLOCK_MAX { 1 } else { 2 };
-    let flat = blocks.as_flattened_mut();
-    flat[len] = 0x80;
-    let end = used * BLOCK_BYTES;
-    flat[end - 8..end].copy_from_slice(&(len as u64 * 8).to_be_bytes());
-    let mut state = INITIAL;
-    compress256(&mut state, &blocks[..used]);
-    let mut digest = [0; 32];
-    for (word, bytes) in state.iter().zip(digest.as_chunks_mut::<4>().0) {
-        *bytes = word.to_be_bytes();
+impl Message {
+    /// Pads the first `len` bytes, at most [`TWO_BLOCKS_MAX`].
+    #[inline]
+    fn padded(mut blocks: [Block; 2], len: usize) -> Self {
+        pad(&mut blocks, len);
+        if len <= ONE_BLOCK_MAX {
+            Self::One([blocks[0]])
+        } else {
+            Self::Two(blocks)
+        }
     }
-    Hash(digest)
+
+    #[inline]
+    fn hash(&self) -> Hash {
+        match self {
+            Self::One(message) => Hash(lanes::one(message)),
+            Self::Two(message) => Hash(lanes::one(message)),
+            Self::Long(hash) => *hash,
+        }
+    }
+
+    /// The hashes of two.
+    #[inline]
+    fn both([a, b]: [&Self; 2]) -> [Hash; 2] {
+        match (a, b) {
+            (Self::One(a), Self::One(b)) => lanes::two([a, b]).map(Hash),
+            (Self::Two(a), Self::Two(b)) => lanes::two([a, b]).map(Hash),
+            _ => [a.hash(), b.hash()],
+        }
+    }
+}
+
+/// Pads the first `len` bytes to one or two blocks; the others are zero.
+#[inline]
+const fn pad(blocks: &mut [Block; 2], len: usize) {
+    blocks[len / BLOCK_BYTES][len % BLOCK_BYTES] = 0x80;
+    let last = if len <= ONE_BLOCK_MAX { 0 } else { 1 };
+    if let Some(bits) = blocks[last].last_chunk_mut() {
+        *bits = (len as u64 * 8).to_be_bytes();
+    }
 }
 
 /// The hash of the empty tree.
@@ -107,32 +144,42 @@ pub(super) fn empty() -> Hash {
 /// The hash of a value.
 #[inline]
 pub(super) fn value(value: &[u8]) -> Hash {
+    value_message(value).hash()
+}
+
+#[inline]
+fn value_message(value: &[u8]) -> Message {
     let len = 1 + value.len();
     if len > TWO_BLOCKS_MAX {
-        return hash(Domain::TreeValue, value);
+        return Message::Long(hash(Domain::TreeValue, value));
     }
     let mut blocks = [[0; BLOCK_BYTES]; 2];
     let flat = blocks.as_flattened_mut();
     flat[0] = Domain::TreeValue as u8;
     flat[1..len].copy_from_slice(value);
-    finish(blocks, len)
+    Message::padded(blocks, len)
 }
 
 /// The hash of a leaf, from the parts that it commits to.
 #[inline]
 pub(super) fn leaf(place: &[u8; 32], key: &[u8], value_len: u32, value_hash: &Hash) -> Hash {
+    leaf_message(place, key, value_len, value_hash).hash()
+}
+
+#[inline]
+fn leaf_message(place: &[u8; 32], key: &[u8], value_len: u32, value_hash: &Hash) -> Message {
     const FIXED: usize = 1 + 32 + 4 + 4 + 32;
     let key_len = len_u32(key.len()).to_be_bytes();
     let value_len = value_len.to_be_bytes();
     let len = FIXED + key.len();
     if len > TWO_BLOCKS_MAX {
-        return Hasher::new(Domain::TreeLeaf)
+        let hasher = Hasher::new(Domain::TreeLeaf)
             .chain(place)
             .chain(key_len)
             .chain(value_len)
             .chain(key)
-            .chain(value_hash)
-            .finish();
+            .chain(value_hash);
+        return Message::Long(hasher.finish());
     }
     let mut blocks = [[0; BLOCK_BYTES]; 2];
     let flat = blocks.as_flattened_mut();
@@ -142,7 +189,7 @@ pub(super) fn leaf(place: &[u8; 32], key: &[u8], value_len: u32, value_hash: &Ha
     flat[37..41].copy_from_slice(&value_len);
     flat[41..41 + key.len()].copy_from_slice(key);
     flat[len - 32..len].copy_from_slice(&value_hash.0);
-    finish(blocks, len)
+    Message::padded(blocks, len)
 }
 
 /// The hash of a leaf with its value.
@@ -151,21 +198,72 @@ pub(super) fn entry(place: &[u8; 32], key: &[u8], bytes: &[u8]) -> Hash {
     leaf(place, key, len_u32(bytes.len()), &value(bytes))
 }
 
+/// The hashes of two leaves with their values, each a place, a key and a value.
+#[inline]
+pub(super) fn entries(both: [(&[u8; 32], &[u8], &[u8]); 2]) -> [Hash; 2] {
+    let [a, b] = both.map(|(_, _, value)| value_message(value));
+    let values = Message::both([&a, &b]);
+    let leaf = |index: usize| {
+        let (place, key, value): (&[u8; 32], &[u8], &[u8]) = both[index];
+        leaf_message(place, key, len_u32(value.len()), &values[index])
+    };
+    Message::both([&leaf(0), &leaf(1)])
+}
+
+/// What an inner node's hash is made of, padded. The hashes of its children can be put in later.
+pub(super) struct InnerMessage([Block; 2]);
+
+impl InnerMessage {
+    /// Where the children's hashes are.
+    const LEFT: usize = 3;
+    const RIGHT: usize = Self::LEFT + 48;
+    const LEN: usize = Self::RIGHT + 48;
+
+    /// A message without a node.
+    pub(super) const BLANK: Self = {
+        let mut blocks = [[0; BLOCK_BYTES]; 2];
+        blocks[0][0] = Domain::TreeInner as u8;
+        pad(&mut blocks, Self::LEN);
+        Self(blocks)
+    };
+
+    /// Fills in an inner node whose children part at `bit`.
+    #[inline]
+    pub(super) fn fill(&mut self, bit: u16, left: &Summary, right: &Summary) {
+        let flat = self.0.as_flattened_mut();
+        flat[1..3].copy_from_slice(&bit.to_be_bytes());
+        for (at, child) in [(Self::LEFT, left), (Self::RIGHT, right)] {
+            flat[at..at + 32].copy_from_slice(&child.hash.0);
+            flat[at + 32..at + 40].copy_from_slice(&child.totals.entries.to_be_bytes());
+            flat[at + 40..at + 48].copy_from_slice(&child.totals.bytes.to_be_bytes());
+        }
+    }
+
+    /// Puts in a child's hash.
+    #[inline]
+    pub(super) fn set_child(&mut self, right: bool, hash: &Hash) {
+        let at = if right { Self::RIGHT } else { Self::LEFT };
+        self.0.as_flattened_mut()[at..at + 32].copy_from_slice(&hash.0);
+    }
+
+    #[inline]
+    pub(super) fn hash(&self) -> Hash {
+        Hash(lanes::one(&self.0))
+    }
+
+    /// The hashes of two.
+    #[inline]
+    pub(super) fn both([a, b]: [&Self; 2]) -> [Hash; 2] {
+        lanes::two([&a.0, &b.0]).map(Hash)
+    }
+}
+
 /// The hash of the inner node whose children part at `bit`.
 #[inline]
 pub(super) fn inner(bit: u16, left: &Summary, right: &Summary) -> Hash {
-    const LEN: usize = 1 + 2 + 2 * (32 + 8 + 8);
-    let mut blocks = [[0; BLOCK_BYTES]; 2];
-    let flat = blocks.as_flattened_mut();
-    flat[0] = Domain::TreeInner as u8;
-    flat[1..3].copy_from_slice(&bit.to_be_bytes());
-    flat[3..35].copy_from_slice(&left.hash.0);
-    flat[35..43].copy_from_slice(&left.totals.entries.to_be_bytes());
-    flat[43..51].copy_from_slice(&left.totals.bytes.to_be_bytes());
-    flat[51..83].copy_from_slice(&right.hash.0);
-    flat[83..91].copy_from_slice(&right.totals.entries.to_be_bytes());
-    flat[91..99].copy_from_slice(&right.totals.bytes.to_be_bytes());
-    finish(blocks, LEN)
+    let mut message = InnerMessage::BLANK;
+    message.fill(bit, left, right);
+    message.hash()
 }
 
 /// An inner node's summary, from those of two children that are in memory.

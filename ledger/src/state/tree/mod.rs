@@ -45,11 +45,13 @@ mod build;
 mod changes;
 mod digest;
 mod fold;
+mod lanes;
 mod node;
 mod page;
 mod place;
 mod proof;
 mod range;
+mod seal;
 mod walk;
 
 #[cfg(test)]

@@ -3,12 +3,12 @@
 //! A node does not hold its own hash: its parent does, beside those of its sibling, which is just what the parent's hash
 //! is made of. So a batch hashes a parent without looking at the children that it did not touch.
 
-use super::digest::{self, Summary, Totals};
+use super::digest::{Summary, Totals};
 use super::page::{self, Page, Slot};
 use super::place::{Place, Prefix, bit, masked, parting};
 use super::{EntryRef, Part};
 use crate::hash::Hash;
-use std::sync::Arc;
+use triomphe::Arc;
 
 #[derive(Clone)]
 pub(super) enum Node {
@@ -16,6 +16,18 @@ pub(super) enum Node {
     Inner(Arc<Inner>),
 }
 
+impl Node {
+    /// Whether no other version of the tree has it, which asks for the first cache line of what it holds.
+    #[inline]
+    pub(super) fn is_unique(&self) -> bool {
+        match self {
+            Self::Page(page) => page.is_unique(),
+            Self::Inner(inner) => inner.is_unique(),
+        }
+    }
+}
+
+#[derive(Clone)]
 pub(super) struct Inner {
     /// The bit at which the children part.
     pub bit: u16,
@@ -47,10 +59,18 @@ impl Subtree {
         }
     }
 
-    /// The parent of two subtrees whose places part at `at` and begin with the same bits as `sample` before it.
+    /// As [`Self::from_page`], to be sealed.
+    pub(super) fn unsealed(page: Page) -> Self {
+        Self {
+            sum: page.known(&(0..page.len())),
+            node: Node::Page(page),
+        }
+    }
+
+    /// The parent of two subtrees whose places part at `at` and begin with the same bits as `sample` before it, to be sealed.
     pub(super) fn pair(at: u16, sample: &[u8; 32], left: Self, right: Self) -> Self {
         debug_assert!(at < left.parting() && at < right.parting());
-        let sum = digest::summary(at, &left.sum, &right.sum);
+        let sum = Summary::pending(left.sum.totals.plus(right.sum.totals));
         if let Some(page) = merged(sum.totals, &left, &right) {
             let node = Node::Page(page);
             return Self { sum, node };

@@ -14,11 +14,11 @@
 //! ```
 
 use super::EntryRef;
-use super::digest::{self, Summary, Totals, len_u32};
+use super::digest::{self, ENTRY_OVERHEAD_BYTES, Summary, Totals, len_u32};
 use super::place::{Place, bit, parting};
 use crate::hash::Hash;
 use std::ops::Range;
-use std::sync::Arc;
+use triomphe::Arc;
 
 /// Entries a page may hold.
 pub(super) const PAGE_ENTRIES_MAX: usize = 8;
@@ -40,12 +40,32 @@ pub(super) fn fits(totals: Totals) -> bool {
 pub(super) struct Slot<'a> {
     pub place: &'a [u8; 32],
     /// The leaf's hash, when it is known.
-    pub hash: Option<&'a [u8; 32]>,
+    pub hash: Option<Hash>,
     pub key: &'a [u8],
     pub value: &'a [u8],
 }
 
+/// Hashes those whose hash is not known, two at a time.
+pub(super) fn hash_all<'s, 'a: 's>(slots: impl Iterator<Item = &'s mut Slot<'a>>) {
+    let parts = |slot: &Slot<'a>| (slot.place, slot.key, slot.value);
+    let mut unknown = slots.filter(|slot| slot.hash.is_none());
+    while let Some(a) = unknown.next() {
+        let Some(b) = unknown.next() else {
+            a.hash = Some(a.hash());
+            return;
+        };
+        let hashes = digest::entries([parts(a), parts(b)]);
+        [a.hash, b.hash] = hashes.map(Some);
+    }
+}
+
 impl Slot<'_> {
+    /// The leaf's hash.
+    pub(super) fn hash(&self) -> Hash {
+        self.hash
+            .unwrap_or_else(|| digest::entry(self.place, self.key, self.value))
+    }
+
     pub(super) fn totals(&self) -> Totals {
         Totals::of_entry(self.key.len(), self.value.len())
     }
@@ -61,29 +81,26 @@ impl Page {
         debug_assert!((1..=PAGE_ENTRIES_MAX).contains(&slots.len()));
         debug_assert!(slots.is_sorted_by(|a, b| a.place < b.place));
         let payload: usize = slots.iter().map(|s| s.key.len() + s.value.len()).sum();
-        let heads = 1 + slots.len() * HEAD_BYTES;
-        let mut page: Arc<[u8]> = std::iter::repeat_n(0, heads + payload).collect();
-        let bytes = Arc::make_mut(&mut page);
-        bytes[0] = u8::try_from(slots.len()).unwrap_or(u8::MAX);
-        let (places, hashes, ends, payload) = split_mut(bytes);
-        let mut at = 0;
-        for (index, slot) in slots.iter().enumerate() {
-            places[index] = *slot.place;
-            hashes[index] = match slot.hash {
-                Some(hash) => *hash,
-                None => digest::entry(slot.place, slot.key, slot.value).0,
-            };
-            let key_end = at + slot.key.len();
-            let value_end = key_end + slot.value.len();
-            payload[at..key_end].copy_from_slice(slot.key);
-            payload[key_end..value_end].copy_from_slice(slot.value);
-            ends[index] = [
-                len_u32(key_end).to_be_bytes(),
-                len_u32(value_end).to_be_bytes(),
-            ];
-            at = value_end;
+        let mut page = Vec::with_capacity(1 + slots.len() * HEAD_BYTES + payload);
+        page.push(u8::try_from(slots.len()).unwrap_or(u8::MAX));
+        for slot in slots {
+            page.extend_from_slice(slot.place);
         }
-        Self(page)
+        for slot in slots {
+            page.extend_from_slice(&slot.hash().0);
+        }
+        let mut end = 0;
+        for slot in slots {
+            for part in [slot.key, slot.value] {
+                end += part.len();
+                page.extend_from_slice(&len_u32(end).to_be_bytes());
+            }
+        }
+        for slot in slots {
+            page.extend_from_slice(slot.key);
+            page.extend_from_slice(slot.value);
+        }
+        Self(Arc::from(page))
     }
 
     #[inline]
@@ -95,10 +112,18 @@ impl Page {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    /// Reads a byte of each cache line.
+    /// Whether no other version of the tree has it.
+    pub(super) fn is_unique(&self) -> bool {
+        self.0.is_unique()
+    }
+
+    /// Reads a byte of each cache line that a change will need: all if the page will be copied, else what is hashed.
     #[inline]
-    pub(super) fn touch(&self) -> u8 {
-        self.0.iter().step_by(64).fold(0, |sum, byte| sum ^ byte)
+    pub(super) fn touch(&self, copied: bool) -> u8 {
+        let heads = 1 + self.len() * HEAD_BYTES;
+        let needed = if copied { self.0.len() } else { heads };
+        let bytes = self.0.iter().take(needed);
+        bytes.step_by(64).fold(0, |sum, byte| sum ^ byte)
     }
 
     #[inline]
@@ -116,13 +141,24 @@ impl Page {
     /// The key and the value of the entry at `index`.
     #[inline]
     pub(super) fn payload(&self, index: usize) -> (&[u8], &[u8]) {
-        let n = self.len();
-        let ends = self.0[1 + n * 64..1 + n * HEAD_BYTES].as_chunks::<4>().0;
-        let end = |at: usize| u32::from_be_bytes(ends[at]) as usize;
-        let payload = &self.0[1 + n * HEAD_BYTES..];
-        let start = if index == 0 { 0 } else { end(2 * index - 1) };
-        let (key_end, value_end) = (end(2 * index), end(2 * index + 1));
+        let payload = &self.0[1 + self.len() * HEAD_BYTES..];
+        let start = index.checked_sub(1).map_or(0, |last| self.end(last));
+        let [key_end, value_end] = self.ends()[index].map(|end| u32::from_be_bytes(end) as usize);
         (&payload[start..key_end], &payload[key_end..value_end])
+    }
+
+    /// Where each entry's key and value end in the payload.
+    #[inline]
+    fn ends(&self) -> &[[[u8; 4]; 2]] {
+        let n = self.len();
+        let ends = &self.0[1 + n * 64..1 + n * HEAD_BYTES];
+        ends.as_chunks::<4>().0.as_chunks().0
+    }
+
+    /// Where the entry at `index` ends in the payload.
+    #[inline]
+    fn end(&self, index: usize) -> usize {
+        u32::from_be_bytes(self.ends()[index][1]) as usize
     }
 
     pub(super) fn entry(&self, index: usize) -> EntryRef<'_> {
@@ -138,7 +174,7 @@ impl Page {
         let (key, value) = self.payload(index);
         Slot {
             place: &self.places()[index],
-            hash: Some(&self.hashes()[index]),
+            hash: Some(Hash(self.hashes()[index])),
             key,
             value,
         }
@@ -150,12 +186,44 @@ impl Page {
 
     /// Overwrites the value of the entry at `index` by one of the same length, in place when nobody shares the page.
     pub(super) fn overwrite(&mut self, index: usize, key: &[u8], value: &[u8], hash: Hash) {
-        let (_, hashes, ends, payload) = split_mut(Arc::make_mut(&mut self.0));
+        if !self.0.is_unique() {
+            self.0 = Arc::from(&self.0[..]);
+        }
+        let Some(page) = Arc::get_mut(&mut self.0) else {
+            unreachable!("nobody else has seen it");
+        };
+        let (hashes, ends, payload) = split_mut(page);
         hashes[index] = hash.0;
         let end = u32::from_be_bytes(ends[index][1]) as usize;
         let key_end = end - value.len();
         payload[key_end..end].copy_from_slice(value);
         payload[key_end - key.len()..key_end].copy_from_slice(key);
+    }
+
+    /// What some of its entries make together.
+    #[inline]
+    fn totals_of(&self, range: &Range<usize>) -> Totals {
+        let entries = range.len() as u64;
+        let start = range.start.checked_sub(1).map_or(0, |last| self.end(last));
+        let bytes = self.end(range.end - 1).saturating_sub(start) as u64;
+        Totals {
+            entries,
+            bytes: bytes.saturating_add(entries.saturating_mul(ENTRY_OVERHEAD_BYTES)),
+        }
+    }
+
+    /// The summary of a subtree inside the page, `range` being all of its entries, without hashing anything: pending if it has
+    /// more than one.
+    #[inline]
+    pub(super) fn known(&self, range: &Range<usize>) -> Summary {
+        let totals = self.totals_of(range);
+        match range.len() {
+            1 => Summary {
+                hash: Hash(self.hashes()[range.start]),
+                totals,
+            },
+            _ => Summary::pending(totals),
+        }
     }
 
     /// The summary of the whole page.
@@ -165,19 +233,13 @@ impl Page {
 
     /// The summary of a subtree inside the page: `range` is all of the entries under one of its inner nodes.
     pub(super) fn summary_of(&self, range: Range<usize>) -> Summary {
-        let places = self.places();
-        let first = range.start;
         if range.len() <= 1 {
-            let (key, value) = self.payload(first);
-            return Summary {
-                hash: Hash(self.hashes()[first]),
-                totals: Totals::of_entry(key.len(), value.len()),
-            };
+            return self.known(&range);
         }
-        let (parting, middle) = split(places, range.clone());
+        let (parting, middle) = split(self.places(), range.clone());
         digest::summary(
             parting,
-            &self.summary_of(first..middle),
+            &self.summary_of(range.start..middle),
             &self.summary_of(middle..range.end),
         )
     }
@@ -198,23 +260,14 @@ pub(super) fn split(places: &[[u8; 32]], range: Range<usize>) -> (u16, usize) {
     (at, start + zeros)
 }
 
-type Parts<'a> = (
-    &'a mut [[u8; 32]],
-    &'a mut [[u8; 32]],
-    &'a mut [[[u8; 4]; 2]],
-    &'a mut [u8],
-);
+type Parts<'a> = (&'a mut [[u8; 32]], &'a mut [[[u8; 4]; 2]], &'a mut [u8]);
 
-/// A page's places, hashes, ends and payload.
+/// A page's hashes, ends and payload.
 fn split_mut(page: &mut [u8]) -> Parts<'_> {
     let n = usize::from(page[0]);
-    let (places, rest) = page[1..].split_at_mut(n * 32);
+    let (_places, rest) = page[1..].split_at_mut(n * 32);
     let (hashes, rest) = rest.split_at_mut(n * 32);
     let (ends, payload) = rest.split_at_mut(n * 8);
-    (
-        places.as_chunks_mut().0,
-        hashes.as_chunks_mut().0,
-        ends.as_chunks_mut::<4>().0.as_chunks_mut().0,
-        payload,
-    )
+    let ends = ends.as_chunks_mut::<4>().0.as_chunks_mut().0;
+    (hashes.as_chunks_mut().0, ends, payload)
 }
