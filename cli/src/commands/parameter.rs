@@ -13,10 +13,8 @@ use crate::{
     sender::{Options, Sender},
 };
 use ledger::{
-    codec,
     genesis::Parameters,
     keys::SecretKey,
-    state::entries::Key,
     transaction::{Operation, Proposal},
 };
 use std::time::{Duration, Instant};
@@ -69,8 +67,8 @@ pub fn run(
 fn in_force(context: &Context, client: &Client) -> Result<Parameters> {
     let path = format!("/v1/parameters{}", query(None, &["proof=true"]));
     let answer: ChainParameters = client.get(&path)?;
-    let value = codec::encode(&answer.parameters);
-    Checker::new(&context.dir, client).holds(&answer.evidence, &Key::Parameters, &value)?;
+    let checker = Checker::new(&context.dir, client, None);
+    checker.holds(&answer.evidence, &(), Some(&answer.parameters))?;
     Ok(answer.parameters)
 }
 
