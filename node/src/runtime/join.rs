@@ -163,6 +163,8 @@ struct Driver {
     tokio: tokio::runtime::Handle,
     /// Peers whose offers it was told.
     told: BTreeSet<Peer>,
+    /// Since when chunks are fetched.
+    fetching: Instant,
 }
 
 impl Driver {
@@ -202,6 +204,7 @@ impl Driver {
             stopping,
             tokio: tokio::runtime::Handle::current(),
             told: BTreeSet::new(),
+            fetching: Instant::now(),
             shared,
         })
     }
@@ -269,7 +272,7 @@ impl Driver {
         }
     }
 
-    fn carry_out(&self, output: Output<Peer>) -> Result<(), NodeError> {
+    fn carry_out(&mut self, output: Output<Peer>) -> Result<(), NodeError> {
         let store = self.shared.snapshots.store();
         match output {
             Output::Ask { peer, wanted, base } => self.ask(peer, wanted, base),
@@ -290,6 +293,7 @@ impl Driver {
                 }
             }
             Output::Target(manifest) => {
+                self.fetching = Instant::now();
                 tracing::info!(
                     height = %manifest.height(), root = %manifest.root(),
                     chunks = manifest.chunks().len(), bytes = manifest.totals().bytes,
@@ -347,7 +351,12 @@ impl Driver {
 
     /// Makes what was fetched this node's own.
     fn done(self, tree: &Tree, manifest: &Arc<Manifest>) -> Result<Joined, NodeError> {
-        let Self { shared, writer, .. } = self;
+        let Self {
+            shared,
+            writer,
+            fetching,
+            ..
+        } = self;
         let fetched_bytes = writer.finish()?;
         let snapshots = &shared.snapshots;
         let store = snapshots.store();
@@ -373,7 +382,11 @@ impl Driver {
                 None,
             )?;
         }
-        tracing::info!(height = %manifest.height(), root = %manifest.root(), fetched_bytes, "the snapshot is here, verified");
+        tracing::info!(
+            height = %manifest.height(), root = %manifest.root(), fetched_bytes,
+            entries = manifest.totals().entries, fetch_ms = fetching.elapsed().as_millis(),
+            "the snapshot is here, verified"
+        );
         Ok(Joined {
             state,
             certified: manifest.certified(),

@@ -109,6 +109,7 @@ mod tests {
                 power: Power(1),
             }],
             accounts: vec![],
+            generated: None,
         })
         .unwrap()
     }

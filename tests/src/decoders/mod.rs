@@ -35,7 +35,7 @@ use node::{
 use p2p::{Multiaddr, Request, Response};
 use samples::Samples;
 use serde::{Serialize, de::DeserializeOwned};
-use snapshot::{chunk, manifest::UntrustedManifest};
+use snapshot::{archive::UnverifiedArchive, chunk, manifest::UntrustedManifest};
 use std::{fs, path::Path, sync::LazyLock};
 
 /// A decoder, and bytes that it takes or nearly takes, from which others are made.
@@ -74,6 +74,8 @@ decoders! {
     wal_record, 1, SAMPLES.wal_records().iter().map(encode).collect();
     manifest, 40, vec![SAMPLES.manifest.encode()];
     chunk_of_a_manifest, 10, vec![SAMPLES.chunk.clone()];
+    patch_of_a_chunk, 10, vec![SAMPLES.patch.clone()];
+    archive, 60, vec![SAMPLES.archive()];
     state_key, 1, SAMPLES.state_keys().iter().map(Key::encode).collect();
     proof, 2, SAMPLES.proofs().iter().map(encode).collect();
     range_proof, 4, SAMPLES.range_proofs().iter().map(encode).collect();
@@ -195,6 +197,31 @@ fn chunk_of_a_manifest(bytes: &[u8]) -> bool {
     chunk::verify(bytes, wanted).is_ok_and(|chunk| {
         assert_eq!(chunk.id(), wanted.id(), "another chunk was taken");
         true
+    })
+}
+
+fn patch_of_a_chunk(bytes: &[u8]) -> bool {
+    let Some(wanted) = SAMPLES.manifest.chunks().first() else {
+        return false;
+    };
+    let _ = chunk::patch::compose(&[bytes.to_vec(), bytes.to_vec()], chunk::BYTES_MAX);
+    let patched = SAMPLES.manifest.verify_patch(wanted, &SAMPLES.base, bytes);
+    patched.is_ok_and(|chunk| {
+        assert_eq!(chunk.id(), wanted.id(), "another chunk was taken");
+        true
+    })
+}
+
+fn archive(bytes: &[u8]) -> bool {
+    let verify = |m: UntrustedManifest| m.verify(&samples::CHAIN, &SAMPLES.validators);
+    let opened = UnverifiedArchive::open(bytes).and_then(|archive| archive.verify_by(verify));
+    opened.is_ok_and(|mut archive| {
+        let sound = archive.by_ref().all(|chunk| chunk.is_ok());
+        assert!(
+            archive.manifest().root() == SAMPLES.state.root(),
+            "a falsehood was taken"
+        );
+        sound
     })
 }
 

@@ -18,7 +18,7 @@ use ledger::{
     state::{
         Code, Executed, Execution, Outcome, State,
         entries::Key,
-        tree::{PageLimits, PlaceRange, Proof, RangeProof},
+        tree::{PageLimits, PlaceRange, Proof, RangeProof, Subtree},
     },
     transaction::{Operation, Proposal, SignedTransaction, Transaction},
     units::{Amount, Height, Nonce, Power, Round, TimestampMs, Version},
@@ -33,7 +33,8 @@ use node::{
 };
 use p2p::{Multiaddr, Payload, Request, Response, SnapshotOffer, Status};
 use snapshot::{
-    chunk,
+    archive::ArchiveWriter,
+    chunk::{self, ChunkId},
     manifest::{CHUNK_BYTES_MAX_MIN, Manifest},
 };
 use std::path::Path;
@@ -53,6 +54,10 @@ pub(super) struct Samples {
     pub certified: CertifiedHeader,
     pub manifest: Manifest,
     pub chunk: Vec<u8>,
+    /// What the patch is on: the whole of the genesis's state.
+    pub base: Subtree,
+    /// The first chunk as a patch.
+    pub patch: Vec<u8>,
 }
 
 fn key(n: u8) -> SecretKey {
@@ -174,6 +179,18 @@ fn certified(executed: &Executed) -> CertifiedHeader {
 }
 
 impl Samples {
+    /// The manifest's snapshot as an archive.
+    pub fn archive(&self) -> Vec<u8> {
+        let cut = self.state.tree().cut(CHUNK_BYTES_MAX_MIN);
+        let mut writer = ArchiveWriter::begin(Vec::new(), &self.manifest).expect("in memory");
+        for (chunk, subtree) in self.manifest.chunks().iter().zip(cut) {
+            let bytes = chunk::encode(&subtree).expect("small");
+            let verified = self.manifest.verify_chunk(chunk, &bytes).expect("sound");
+            writer.put(&verified, &bytes).expect("in memory");
+        }
+        writer.finish().expect("in memory").0
+    }
+
     pub fn new() -> Self {
         let genesis = genesis();
         let first = State::genesis(&genesis).expect("sound");
@@ -195,7 +212,13 @@ impl Samples {
             CHUNK_BYTES_MAX_MIN,
         )
         .expect("its own state");
-        let chunk = chunk::encode(subtrees.first().expect("one")).expect("small");
+        let subtree = subtrees.first().expect("one");
+        let chunk = chunk::encode(subtree).expect("small");
+        let base = first.tree().top().expect("a genesis has entries").clone();
+        let below = first.tree().subtree(&subtree.prefix()).expect("as then");
+        let id = ChunkId(base.hash());
+        let patch = chunk::patch::encode(id, &below, subtree, chunk::BYTES_MAX);
+        let patch = patch.expect("small").expect("allowed");
         let claim = AttestedRoot {
             height: Height(1),
             root: state.root(),
@@ -211,6 +234,8 @@ impl Samples {
             certified,
             manifest,
             chunk,
+            base,
+            patch,
         }
     }
 

@@ -86,6 +86,7 @@ pub(super) fn genesis(keys: &[SecretKey]) -> Genesis {
         parameters: Parameters::default(),
         validators: keys.iter().enumerate().map(validator).collect(),
         accounts: vec![],
+        generated: None,
     }
 }
 

@@ -1,0 +1,97 @@
+//! Measures every figure of `docs/benchmarks.md`, writes that file and draws its plots.
+//!
+//! ```text
+//! just figures                       all of it: about 30 minutes on two cores, 12 GB of memory
+//! SIZES=10000,100000 just figures    smaller states only
+//! ONLY=tree,jmt,store,system         some of the parts; the others keep what was measured last
+//! ```
+//! What was measured is kept, a line of JSON each, in `target/figures/`, one file a part.
+
+mod page;
+mod plot;
+mod system;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+/// The parts, and the commands that measure those that are benchmarks of a crate.
+const PARTS: [&str; 4] = ["tree", "jmt", "store", "system"];
+const SIZES: &str = "10000,100000,1000000,10000000";
+
+/// Everything measured, of one part after another.
+pub struct Figures(Vec<Value>);
+
+impl Figures {
+    /// Those of a bench and a case, in the order of their sizes.
+    pub fn of(&self, bench: &str, case: &str) -> Vec<&Value> {
+        let mut found: Vec<&Value> = self
+            .0
+            .iter()
+            .filter(|f| f["bench"] == bench && f["case"] == case)
+            .collect();
+        found.sort_by_key(|f| f["entries"].as_u64());
+        found
+    }
+}
+
+fn main() -> Result<()> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let root = root.canonicalize().context("the checkout")?;
+    let kept = root.join("target/figures");
+    fs::create_dir_all(&kept)?;
+    let sizes = env::var("SIZES").unwrap_or_else(|_| SIZES.into());
+    let only = env::var("ONLY").unwrap_or_else(|_| PARTS.join(","));
+    for part in only.split(',').filter(|part| !part.is_empty()) {
+        ensure!(PARTS.contains(&part), "ONLY={part}: the parts are {}", PARTS.join(", "));
+        eprintln!("== {part}");
+        let out = kept.join(format!("{part}.jsonl"));
+        let _ = fs::remove_file(&out);
+        match part {
+            "tree" => bench(&root, "tintype-ledger", "tree", &sizes, &out)?,
+            "store" => bench(&root, "tintype-snapshot", "store", &sizes, &out)?,
+            "jmt" => {
+                let manifest = root.join("tests/peers/Cargo.toml");
+                let mut command = Command::new("cargo");
+                command.args(["run", "--release", "--manifest-path"]).arg(manifest);
+                measured(command, &sizes_up_to(&sizes, 1_000_000), &out)?;
+            }
+            _ => system::measure(&root, &sizes, &out)?,
+        }
+    }
+    let mut figures = Vec::new();
+    for part in PARTS {
+        figures.extend(lines(&kept.join(format!("{part}.jsonl")))?);
+    }
+    page::write(&root, &Figures(figures))
+}
+
+fn bench(root: &Path, package: &str, name: &str, sizes: &str, out: &Path) -> Result<()> {
+    let mut command = Command::new("cargo");
+    command.current_dir(root);
+    command.args(["bench", "--locked", "-p", package, "--bench", name]);
+    measured(command, sizes, out)
+}
+
+fn measured(mut command: Command, sizes: &str, out: &Path) -> Result<()> {
+    command.env("ENTRIES", sizes).env("SIZES", sizes);
+    command.env("TINTYPE_BENCH_OUT", out);
+    let status = command.status().with_context(|| format!("{command:?}"))?;
+    ensure!(status.success(), "{command:?} failed");
+    Ok(())
+}
+
+/// Those of the sizes that are not larger.
+fn sizes_up_to(sizes: &str, max: u64) -> String {
+    let small = |size: &&str| size.trim().parse::<u64>().is_ok_and(|size| size <= max);
+    sizes.split(',').filter(small).collect::<Vec<_>>().join(",")
+}
+
+fn lines(path: &PathBuf) -> Result<Vec<Value>> {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    text.lines().map(|line| Ok(serde_json::from_str(line)?)).collect()
+}

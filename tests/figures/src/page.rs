@@ -1,0 +1,238 @@
+//! `docs/benchmarks.md` and its plots, from what was measured.
+
+use crate::{
+    Figures,
+    plot::{Line, draw, short},
+};
+use anyhow::Result;
+use serde_json::Value;
+use std::{
+    fmt::Write as _,
+    fs,
+    path::Path,
+    process::Command,
+};
+
+/// Writes the page and draws the plots.
+pub fn write(root: &Path, figures: &Figures) -> Result<()> {
+    let plots = root.join("docs/plots");
+    fs::create_dir_all(&plots)?;
+    let mut page = String::from(HEAD);
+    writeln!(page, "Measured on: {}, {}.\n", machine(), commit(root))?;
+    tree(&mut page, figures, &plots)?;
+    store(&mut page, figures, &plots)?;
+    system(&mut page, figures, &plots)?;
+    fs::write(root.join("docs/benchmarks.md"), page)?;
+    Ok(())
+}
+
+const HEAD: &str = "\
+# Benchmarks
+
+Written by `just figures` (`cargo run --release --manifest-path tests/figures/Cargo.toml`), which measures all of it again and draws
+the plots; nothing here is typed by hand. Entries are records of a 32-byte key and a 48-byte value. Beside each figure stands a peer or
+a limit of the same run, since machines are shared and differ.
+
+";
+
+fn number(figure: &Value, name: &str) -> f64 {
+    figure[name].as_f64().unwrap_or(0.0)
+}
+
+fn points(figures: &[&Value], name: &str) -> Vec<(f64, f64)> {
+    let point = |f: &&Value| (number(f, "entries"), number(f, name));
+    figures.iter().map(point).collect()
+}
+
+fn tree(page: &mut String, figures: &Figures, plots: &Path) -> Result<()> {
+    let (held, live) = (figures.of("tree", "held"), figures.of("tree", "roots8"));
+    let (memory, ratio) = (figures.of("tree", "memory"), figures.of("tree", "ratio"));
+    page.push_str("\
+## State tree
+
+Batches of 10,000 random updates to a new root, on two cores: with a snapshot held, and with the last 8 roots live. *quiet* takes each
+batch at the fastest of its rounds, which says less of what else the machine did. `jmt` is the Jellyfish Merkle tree of that crate, over
+a hash map in memory, with the same batches (`just peers`).
+
+| entries | a snapshot held, updates/s | quiet | 8 roots live | quiet | bytes of memory an entry | times `jmt` |
+|---|---|---|---|---|---|---|
+");
+    let with = |list: &[&Value], size: &Value, name: &str| {
+        let found = list.iter().find(|f| f["entries"] == *size);
+        found.map_or("-".into(), |f| short(number(f, name)))
+    };
+    for f in &held {
+        let size = &f["entries"];
+        writeln!(
+            page,
+            "| {} | {} | {} | {} | {} | {} | {} |",
+            short(number(f, "entries")),
+            short(number(f, "updates_per_second")),
+            short(number(f, "quiet_updates_per_second")),
+            with(&live, size, "updates_per_second"),
+            with(&live, size, "quiet_updates_per_second"),
+            with(&memory, size, "bytes_per_entry"),
+            with(&ratio, size, "times_jmt"),
+        )?;
+    }
+    let nanoseconds = |list: &[&Value]| -> Vec<(f64, f64)> {
+        let points = points(list, "quiet_updates_per_second");
+        points.into_iter().map(|(x, y)| (x, 1e9 / y)).collect()
+    };
+    let cost = nanoseconds(&held);
+    // What log2(entries / batch) would allow, from the first size that is larger than a batch.
+    let levels = |x: f64| (x / 10_000.0).log2().max(1.0);
+    let from = cost.iter().find(|(x, _)| *x > 10_000.0).copied();
+    let bound = from.map(|(x0, y0)| {
+        let sizes = cost.iter().filter(|(x, _)| *x >= x0);
+        sizes.map(|(x, _)| (*x, y0 * levels(*x) / levels(x0))).collect::<Vec<_>>()
+    });
+    draw(
+        &plots.join("tree-cost.svg"),
+        "Time of one update in a batch of 10,000 (quiet)",
+        "nanoseconds",
+        &[
+            Line { name: "a snapshot held", points: cost },
+            Line { name: "8 roots live", points: nanoseconds(&live) },
+            Line { name: "growing as log(entries / batch)", points: bound.unwrap_or_default() },
+        ],
+    )?;
+    page.push_str("\n![time of an update](plots/tree-cost.svg)\n\n");
+    Ok(())
+}
+
+fn store(page: &mut String, figures: &Figures, plots: &Path) -> Result<()> {
+    let (first, load) = (figures.of("store", "first snapshot"), figures.of("store", "load"));
+    let changed = figures.of("store", "1% changed");
+    page.push_str("\
+## Snapshots on disk
+
+`cargo bench -p tintype-snapshot --bench store`. *Limit*: the same bytes written to one file and synced, or the chunks read and
+hashed once.
+
+| entries | first: seconds (limit) | loaded: seconds (limit) | 1 % changed: seconds (limit) | bytes written, times those of the changed entries | chunks touched |
+|---|---|---|---|---|---|
+");
+    for ((f, l), c) in first.iter().zip(&load).zip(&changed) {
+        let limited = |f: &Value| {
+            format!("{:.3} ({:.3})", number(f, "seconds"), number(f, "limit_seconds"))
+        };
+        writeln!(
+            page,
+            "| {} | {} | {} | {} | {:.2} | {} of {} |",
+            short(number(f, "entries")),
+            limited(f),
+            limited(l),
+            limited(c),
+            number(c, "times_changed"),
+            number(c, "chunks_touched"),
+            number(c, "chunks"),
+        )?;
+    }
+    let per_second = |list: &[&Value]| points(list, "entries_per_second");
+    draw(
+        &plots.join("snapshots.svg"),
+        "Whole snapshots",
+        "entries a second",
+        &[
+            Line { name: "written", points: per_second(&first) },
+            Line { name: "loaded and verified", points: per_second(&load) },
+        ],
+    )?;
+    page.push_str("\n![whole snapshots](plots/snapshots.svg)\n\nA hundred in a row, 1 % of the entries changed before each, three kept:\n\n");
+    page.push_str("| entries | seconds each | bytes written, times those changed | disk, times the state, at the most | read by a load, times the state |\n|---|---|---|---|---|\n");
+    for f in figures.of("store", "100 snapshots, 1% changed each") {
+        writeln!(
+            page,
+            "| {} | {:.3} | {:.2} | {:.2} | {:.2} |",
+            short(number(f, "entries")),
+            number(f, "seconds_each"),
+            number(f, "times_changed"),
+            number(f, "disk_times_state"),
+            number(f, "read_times_state"),
+        )?;
+    }
+    page.push('\n');
+    Ok(())
+}
+
+fn system(page: &mut String, figures: &Figures, plots: &Path) -> Result<()> {
+    let (restart, join) = (figures.of("system", "restart"), figures.of("system", "join"));
+    page.push_str("\
+## The whole system
+
+Real nodes, as `tintype testnet --entries N` starts them. *Restart*: one node, from `kill -9` and `testnet start` to its first answer.
+*Join*: a new node, from a snapshot that three others on the same two cores have; to the verified root, and until it follows the chain.
+
+| entries | first block, s | restart, s | memory, bytes an entry | joined: to the root, s | entries/s | following, s |
+|---|---|---|---|---|---|---|
+");
+    for f in &restart {
+        let joined = join.iter().find(|j| j["entries"] == f["entries"]);
+        let of_join = |name: &str| joined.map_or("-".into(), |j| short(number(j, name)));
+        writeln!(
+            page,
+            "| {} | {:.2} | {:.2} | {:.0} | {} | {} | {} |",
+            short(number(f, "entries")),
+            number(f, "first_block_seconds"),
+            number(f, "seconds"),
+            number(f, "memory_bytes_per_entry"),
+            of_join("fetch_seconds"),
+            of_join("entries_per_second"),
+            of_join("seconds"),
+        )?;
+    }
+    draw(
+        &plots.join("starts.svg"),
+        "Until a node serves",
+        "seconds",
+        &[
+            Line { name: "restart from its snapshot", points: points(&restart, "seconds") },
+            Line { name: "join from three peers", points: points(&join, "seconds") },
+        ],
+    )?;
+    page.push_str("\n![until a node serves](plots/starts.svg)\n\n");
+    for f in figures.of("system", "replay") {
+        writeln!(
+            page,
+            "A chain of {} transfers: a new node follows it after {:.1} s by snapshot and after {:.1} s by executing every block, {:.1} times as long.\n",
+            short(number(f, "entries")),
+            number(f, "snapshot_seconds"),
+            number(f, "blocks_seconds"),
+            number(f, "ratio"),
+        )?;
+    }
+    page.push_str("Four validators and the client under load (`tintype bench --seconds 30`), on the same two cores:\n\n");
+    page.push_str("| entries | a snapshot every | transfers/s | lost | of what signature checks allow |\n|---|---|---|---|---|\n");
+    for f in figures.of("system", "load") {
+        let interval = match number(f, "snapshot_interval") {
+            blocks if blocks >= 1e6 => "-".to_owned(),
+            blocks => format!("{blocks} blocks"),
+        };
+        writeln!(
+            page,
+            "| {} | {interval} | {} | {} | {:.2} of {} |",
+            short(number(f, "entries")),
+            short(number(f, "committed_per_second")),
+            number(f, "lost"),
+            number(f, "fraction_of_ceiling"),
+            short(number(f, "ceiling_per_second")),
+        )?;
+    }
+    Ok(())
+}
+
+fn machine() -> String {
+    let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split(": ").nth(1));
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    format!("{} x {}", cores, model.unwrap_or("a processor of unknown model"))
+}
+
+fn commit(root: &Path) -> String {
+    let output = Command::new("git")
+        .current_dir(root)
+        .args(["log", "-1", "--format=commit %h of %cs"])
+        .output();
+    output.map_or_else(|_| String::new(), |o| String::from_utf8_lossy(&o.stdout).trim().to_owned())
+}

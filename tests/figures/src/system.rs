@@ -1,0 +1,219 @@
+//! The whole system, as a person runs it: `tintype testnet` at several sizes, joins, restarts, load.
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::{Value, json};
+use std::{
+    fs::{self, File},
+    io::Write,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    thread::sleep,
+    time::{Duration, Instant},
+};
+use tempfile::TempDir;
+
+/// The longest that anything may take.
+const LIMIT: Duration = Duration::from_secs(600);
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// A testnet in a folder of its own, stopped when it is dropped.
+struct Net {
+    program: PathBuf,
+    dir: TempDir,
+}
+
+impl Net {
+    fn run(&self, words: &str) -> Result<Value> {
+        let output = Command::new(&self.program)
+            .args(words.split_whitespace())
+            .arg("--json")
+            .arg("--dir")
+            .arg(self.testnet())
+            .stderr(Stdio::inherit())
+            .output()
+            .with_context(|| format!("tintype {words}"))?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        ensure!(output.status.success(), "tintype {words}: {text}");
+        Ok(serde_json::from_str(text.lines().last().unwrap_or("null"))?)
+    }
+
+    fn testnet(&self) -> PathBuf {
+        self.dir.path().join("testnet")
+    }
+
+    /// Waits until `look` sees something.
+    fn until<T>(&self, what: &str, mut look: impl FnMut() -> Option<T>) -> Result<T> {
+        let begun = Instant::now();
+        while begun.elapsed() < LIMIT {
+            if let Some(found) = look() {
+                return Ok(found);
+            }
+            sleep(LOOK_EVERY);
+        }
+        bail!("{what} took more than {LIMIT:?}")
+    }
+
+    /// Waits until a node has a snapshot of this height or a later one.
+    fn until_snapshot(&self, node: &str, height: u64) -> Result<u64> {
+        self.until(&format!("a snapshot of {node}"), || {
+            let list = self.run(&format!("snapshot list --node {node}")).ok()?;
+            let newest = list["snapshots"][0]["height"].as_u64()?;
+            (newest >= height).then_some(newest)
+        })
+    }
+
+    fn status(&self, node: &str) -> Option<Value> {
+        let status = self.run("testnet status").ok()?;
+        let nodes = status["nodes"].as_array()?;
+        nodes.iter().find(|n| n["name"] == node).cloned()
+    }
+
+    /// Kibibytes that a node occupies, now and at the most.
+    fn memory(&self, node: &str) -> Option<(u64, u64)> {
+        let pid = self.status(node)?["pid"].as_u64()?;
+        let text = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+        let of = |name: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+            line.trim().strip_suffix(" kB")?.trim().parse().ok()
+        };
+        Some((of("VmRSS:")?, of("VmHWM:")?))
+    }
+
+    /// The value of a field in the last line of a node's log that has these words.
+    fn logged(&self, node: &str, words: &str, field: &str) -> Option<f64> {
+        let log = self.testnet().join(node).join("node.log");
+        let text = fs::read_to_string(log).ok()?;
+        let line = text.lines().rfind(|line| line.contains(words))?;
+        let (_, rest) = line.split_once(&format!("{field}="))?;
+        rest.split_whitespace().next()?.parse().ok()
+    }
+}
+
+impl Drop for Net {
+    fn drop(&mut self) {
+        let _ = self.run("testnet down");
+    }
+}
+
+/// Where figures go.
+struct Out(File);
+
+impl Out {
+    fn note(&mut self, figure: Value) -> Result<()> {
+        eprintln!("{figure}");
+        Ok(writeln!(self.0, "{figure}")?)
+    }
+}
+
+/// Measures all of it. What needs a state takes the largest of `sizes` up to its own limit.
+pub fn measure(root: &Path, sizes: &str, out: &Path) -> Result<()> {
+    let built = Command::new("cargo")
+        .current_dir(root)
+        .args(["build", "--release", "--locked"])
+        .status()?;
+    ensure!(built.success(), "the program does not build");
+    let net = || -> Result<Net> {
+        Ok(Net {
+            program: root.join("target/release/tintype"),
+            dir: tempfile::tempdir()?,
+        })
+    };
+    let sizes: Vec<u64> = sizes
+        .split(',')
+        .map(|size| size.trim().parse())
+        .collect::<Result<_, _>>()?;
+    let mut out = Out(File::create(out)?);
+    for entries in &sizes {
+        restart(&net()?, *entries, &mut out)?;
+    }
+    let largest = |max: u64| sizes.iter().copied().filter(|size| *size <= max).max();
+    for entries in sizes.iter().filter(|size| **size <= 1_000_000) {
+        join(&net()?, *entries, &mut out)?;
+    }
+    if let Some(entries) = largest(1_000_000) {
+        for interval in [1_000_000, 20] {
+            load(&net()?, entries, interval, &mut out)?;
+        }
+    }
+    replay(&net()?, &mut out)
+}
+
+/// One node: from the command to its first block, and from `kill -9` to being ready again.
+fn restart(net: &Net, entries: u64, out: &mut Out) -> Result<()> {
+    let begun = Instant::now();
+    net.run(&format!("testnet --detach --validators 1 --entries {entries}"))?;
+    let first_block = begun.elapsed();
+    net.run("snapshot take")?;
+    net.run("testnet kill node0")?;
+    let begun = Instant::now();
+    net.run("testnet start node0")?;
+    net.until("being ready", || net.run("query block latest").ok())?;
+    let ready = begun.elapsed();
+    let (memory, most) = net.memory("node0").unwrap_or_default();
+    out.note(json!({
+        "bench": "system", "case": "restart", "entries": entries,
+        "first_block_seconds": first_block.as_secs_f64(), "seconds": ready.as_secs_f64(),
+        "memory_bytes_per_entry": memory as f64 * 1024.0 / entries as f64,
+        "memory_most_bytes": most * 1024,
+    }))
+}
+
+/// A new node, from a snapshot of three others.
+fn join(net: &Net, entries: u64, out: &mut Out) -> Result<()> {
+    net.run(&format!(
+        "testnet --detach --validators 3 --entries {entries} --snapshot-interval 1000000"
+    ))?;
+    for node in ["node0", "node1", "node2"] {
+        net.run(&format!("snapshot take --node {node}"))?;
+    }
+    let begun = Instant::now();
+    net.run("testnet add --sync snapshot")?;
+    let follows = begun.elapsed();
+    let here = "the snapshot is here";
+    let fetch_ms = net.logged("node3", here, "fetch_ms").context("the log")?;
+    let (_, most) = net.memory("node3").unwrap_or_default();
+    out.note(json!({
+        "bench": "system", "case": "join", "entries": entries,
+        "seconds": follows.as_secs_f64(), "fetch_seconds": fetch_ms / 1e3,
+        "entries_per_second": entries as f64 / (fetch_ms / 1e3),
+        "memory_most_bytes": most * 1024,
+    }))
+}
+
+/// Four validators under load, with and without snapshots.
+fn load(net: &Net, entries: u64, interval: u64, out: &mut Out) -> Result<()> {
+    net.run(&format!(
+        "testnet --detach --entries {entries} --snapshot-interval {interval}"
+    ))?;
+    for node in ["node0", "node1", "node2", "node3"] {
+        net.until_snapshot(node, 1)?;
+    }
+    let report = net.run("bench --seconds 30")?;
+    let taken = net.run("snapshot list")?;
+    out.note(json!({
+        "bench": "system", "case": "load", "entries": entries, "snapshot_interval": interval,
+        "committed_per_second": report["committed_per_second"], "lost": report["lost"],
+        "fraction_of_ceiling": report["fraction_of_ceiling"],
+        "ceiling_per_second": report["ceiling_per_second"],
+        "newest_snapshot": taken["snapshots"][0]["height"],
+    }))
+}
+
+/// A chain of many transfers: a node that joins by snapshot, and one that executes every block.
+fn replay(net: &Net, out: &mut Out) -> Result<()> {
+    net.run("testnet --detach --snapshot-interval 50")?;
+    let mut transfers = 0;
+    while transfers < 200_000 {
+        transfers += net.run("bench --seconds 10")?["committed"].as_u64().unwrap_or(0);
+    }
+    let mut seconds = Vec::new();
+    for mode in ["snapshot", "blocks"] {
+        let begun = Instant::now();
+        net.run(&format!("testnet add --sync {mode} --timeout 600"))?;
+        seconds.push(begun.elapsed().as_secs_f64());
+    }
+    out.note(json!({
+        "bench": "system", "case": "replay", "entries": transfers, "snapshot_seconds": seconds[0],
+        "blocks_seconds": seconds[1], "ratio": seconds[1] / seconds[0],
+    }))
+}
