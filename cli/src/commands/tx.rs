@@ -161,14 +161,19 @@ impl TxArgs {
 /// Exit code 3 with the reason for what the ledger refuses.
 pub fn run(context: &Context, args: &TxArgs) -> Result {
     let names = Names::of(&context.dir);
-    let Some(operation) = operation(&names, &args.what)? else {
-        return approve(context, args, &names);
-    };
-    let key = signer(args, &names)?;
-    let client = context.client()?;
-    let answer = Sender::new(&client, &context.dir)?.send(&key, &[operation], args.options())?;
-    context.out.result(&answer, || text(&answer));
-    Ok(())
+    match operation(&names, &args.what) {
+        Ok(None) => approve(context, args, &names),
+        operation => {
+            // The key first: a file that is none is said before a name that is unknown.
+            let key = signer(args, &names)?;
+            let operations: Vec<Operation> = operation?.into_iter().collect();
+            let client = context.client()?;
+            let sender = Sender::new(&client, &context.dir)?;
+            let answer = sender.send(&key, &operations, args.options())?;
+            context.out.result(&answer, || text(&answer));
+            Ok(())
+        }
+    }
 }
 
 /// What validators approve together.
