@@ -64,12 +64,13 @@ impl Tree {
 
     fn apply_sorted(&mut self, edits: &mut [Edit<'_>]) {
         let Some(top) = &mut self.top else {
-            self.top = sealed(build(&mut puts(edits)));
+            let mut puts = puts(edits);
+            self.top = sealed(build(&mut puts), puts.len());
             return;
         };
         match update_part(top, edits, usize::MAX) {
             Outcome::Same => {}
-            Outcome::Changed => seal(top),
+            Outcome::Changed => seal(top, edits.len() / GROUP_CHANGES_MAX),
             Outcome::Emptied => self.top = None,
         }
     }
@@ -132,7 +133,7 @@ fn update_part(subtree: &mut Subtree, edits: &mut [Edit<'_>], whole: usize) -> O
     page::hash_all(edits.iter_mut().filter_map(|edit| edit.put.as_mut()));
     let outcome = update(subtree, edits);
     if outcome == Outcome::Changed {
-        seal(subtree);
+        seal(subtree, edits.len());
     }
     outcome
 }

@@ -57,7 +57,7 @@ impl Tree {
                 value: entry.value,
             })
             .collect();
-        let top = sealed(build(&mut slots));
+        let top = sealed(build(&mut slots), slots.len());
         Ok(Self { top })
     }
 
@@ -77,14 +77,15 @@ impl Tree {
                 }
             }
         }
-        let top = sealed(join(subtrees));
+        let top = sealed(join(subtrees), subtrees.len());
         Ok(Self { top })
     }
 }
 
-pub(super) fn sealed(mut subtree: Option<Subtree>) -> Option<Subtree> {
+/// Seals what was built or joined from so many parts.
+pub(super) fn sealed(mut subtree: Option<Subtree>, parts: usize) -> Option<Subtree> {
     if let Some(subtree) = &mut subtree {
-        seal(subtree);
+        seal(subtree, parts.min(GROUP_ENTRIES_MAX) / 4);
     }
     subtree
 }
@@ -98,7 +99,8 @@ pub(super) fn build(slots: &mut [Slot<'_>]) -> Option<Subtree> {
     let sample = slots.first()?.place;
     let (at, middle) = split(slots)?;
     let (left, right) = slots.split_at_mut(middle);
-    let (left, right) = rayon::join(|| sealed(build(left)), || sealed(build(right)));
+    let half = |slots: &mut [Slot<'_>]| sealed(build(slots), slots.len());
+    let (left, right) = rayon::join(|| half(left), || half(right));
     above(at, sample, left, right)
 }
 

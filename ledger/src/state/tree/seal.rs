@@ -11,18 +11,19 @@ use crate::hash::Hash;
 use std::ops::Range;
 use triomphe::Arc;
 
-/// Hashes every pending node of a subtree. Below a node that is not pending, none is.
-pub(super) fn seal(subtree: &mut Subtree) {
+/// Hashes every pending node of a subtree, of which most levels have about `level_nodes` or less. Below a node that is not pending,
+/// none is.
+pub(super) fn seal(subtree: &mut Subtree, level_nodes: usize) {
     if !subtree.sum.is_pending() {
         return;
     }
-    let mut levels = Levels::default();
+    let mut levels = Levels {
+        levels: Vec::new(),
+        level_nodes,
+    };
     levels.gather(subtree, 0, Above::default());
     levels.hash();
 }
-
-/// Jobs that a level has room for at first: about as many as a group of changes makes.
-const ROOM: usize = 128;
 
 /// A node to be hashed.
 struct Job<'t> {
@@ -40,8 +41,11 @@ struct Above {
 }
 
 /// Jobs by their distance from the root of what is sealed.
-#[derive(Default)]
-struct Levels<'t>(Vec<Vec<Job<'t>>>);
+struct Levels<'t> {
+    levels: Vec<Vec<Job<'t>>>,
+    /// What each has room for at first: growing would copy jobs.
+    level_nodes: usize,
+}
 
 impl<'t> Levels<'t> {
     /// Gathers a pending subtree.
@@ -93,10 +97,10 @@ impl<'t> Levels<'t> {
         bit: u16,
         [left, right]: [&Summary; 2],
     ) -> usize {
-        while self.0.len() <= level {
-            self.0.push(Vec::with_capacity(ROOM));
+        while self.levels.len() <= level {
+            self.levels.push(Vec::with_capacity(self.level_nodes));
         }
-        let jobs = &mut self.0[level];
+        let jobs = &mut self.levels[level];
         let index = jobs.len();
         // Filled in where it lies: it is large.
         jobs.push(Job {
@@ -109,8 +113,11 @@ impl<'t> Levels<'t> {
     }
 
     fn hash(mut self) {
-        while let Some(mut jobs) = self.0.pop() {
-            let above = self.0.last_mut().map_or(&mut [][..], Vec::as_mut_slice);
+        while let Some(mut jobs) = self.levels.pop() {
+            let above = self
+                .levels
+                .last_mut()
+                .map_or(&mut [][..], Vec::as_mut_slice);
             let (pairs, last) = jobs.as_chunks_mut::<2>();
             for [a, b] in pairs {
                 let [hash_a, hash_b] = InnerMessage::both([&a.message, &b.message]);
