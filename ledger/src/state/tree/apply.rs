@@ -64,13 +64,12 @@ impl Tree {
 
     fn apply_sorted(&mut self, edits: &mut [Edit<'_>]) {
         let Some(top) = &mut self.top else {
-            let mut puts = puts(edits);
-            self.top = sealed(build(&mut puts), puts.len());
+            self.top = sealed(build(&mut puts(edits)));
             return;
         };
         match update_part(top, edits, usize::MAX) {
             Outcome::Same => {}
-            Outcome::Changed => seal(top, edits.len() / GROUP_CHANGES_MAX),
+            Outcome::Changed => seal(top),
             Outcome::Emptied => self.top = None,
         }
     }
@@ -133,7 +132,7 @@ fn update_part(subtree: &mut Subtree, edits: &mut [Edit<'_>], whole: usize) -> O
     page::hash_all(edits.iter_mut().filter_map(|edit| edit.put.as_mut()));
     let outcome = update(subtree, edits);
     if outcome == Outcome::Changed {
-        seal(subtree, edits.len());
+        seal(subtree);
     }
     outcome
 }

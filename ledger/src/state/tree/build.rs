@@ -57,7 +57,7 @@ impl Tree {
                 value: entry.value,
             })
             .collect();
-        let top = sealed(build(&mut slots), slots.len());
+        let top = sealed(build(&mut slots));
         Ok(Self { top })
     }
 
@@ -77,15 +77,14 @@ impl Tree {
                 }
             }
         }
-        let top = sealed(join(subtrees), subtrees.len());
+        let top = sealed(join(subtrees));
         Ok(Self { top })
     }
 }
 
-/// Seals what was built or joined from so many parts.
-pub(super) fn sealed(mut subtree: Option<Subtree>, parts: usize) -> Option<Subtree> {
+pub(super) fn sealed(mut subtree: Option<Subtree>) -> Option<Subtree> {
     if let Some(subtree) = &mut subtree {
-        seal(subtree, parts.min(GROUP_ENTRIES_MAX) / 4);
+        seal(subtree);
     }
     subtree
 }
@@ -99,7 +98,7 @@ pub(super) fn build(slots: &mut [Slot<'_>]) -> Option<Subtree> {
     let sample = slots.first()?.place;
     let (at, middle) = split(slots)?;
     let (left, right) = slots.split_at_mut(middle);
-    let half = |slots: &mut [Slot<'_>]| sealed(build(slots), slots.len());
+    let half = |slots: &mut [Slot<'_>]| sealed(build(slots));
     let (left, right) = rayon::join(|| half(left), || half(right));
     above(at, sample, left, right)
 }
