@@ -24,6 +24,10 @@ test *ARGS="--workspace":
 bench:
     cargo bench --locked -p tintype-ledger
 
+# The state tree beside the crate `jmt`, with the same batches in one run.
+peers:
+    cargo run --release --manifest-path tests/peers/Cargo.toml
+
 # Fuzzes one decoder until Ctrl-C or a failure; needs nightly and cargo-fuzz. Without a target, lists them.
 fuzz TARGET="" *ARGS="":
     cargo +nightly fuzz {{ if TARGET == "" { "list" } else { "run" } }} --fuzz-dir tests/fuzz {{TARGET}} {{ARGS}}

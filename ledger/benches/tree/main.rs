@@ -1,9 +1,9 @@
 //! What the state tree costs.
 //!
-//! `cargo bench -p tintype-ledger --bench tree`. `ENTRIES` (10000,100000,1000000,10000000), `BATCH` (10000) and `ROUNDS` (2) of 60
-//! batches change the sizes; a figure is the median of all batches. Each size runs in a process of its own, so that none
-//! inherits another's heap. `TINTYPE_BENCH_OUT` names a file to which each measurement is appended as a line of JSON. Beside
-//! another tree: `tests/peers`.
+//! `cargo bench -p tintype-ledger --bench tree`. `ENTRIES` (10000,100000,1000000,10000000), `BATCH` (10000) and `ROUNDS` (5) of 60
+//! batches change the sizes; `CASE` (`held`, `roots8`) measures one case alone. Each size runs in a process of its own, so that none
+//! inherits another's heap. `TINTYPE_BENCH_OUT` names a file to which each measurement is appended as a line of JSON. Beside another
+//! tree: `tests/peers`.
 
 #![allow(
     missing_docs,

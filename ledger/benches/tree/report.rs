@@ -48,21 +48,22 @@ impl Rounds {
         let mut times: Vec<Duration> = self.steps.iter().flatten().map(|took| took.0).collect();
         times.sort_unstable();
         let median = times.get(times.len() / 2).copied().unwrap_or_default();
-        let fastest = |of: fn(&(Duration, Duration)) -> Duration| {
-            let steps = self.steps.iter();
-            let fastest = steps.map(|rounds| rounds.iter().map(of).min().unwrap_or_default());
-            fastest.sum::<Duration>().as_secs_f64() / self.steps.len() as f64
-        };
+        let fastest = self
+            .steps
+            .iter()
+            .filter_map(|rounds| rounds.iter().map(|took| took.0).min());
+        let quiet = fastest.sum::<Duration>().as_secs_f64() / self.steps.len() as f64;
+        let cpu: Duration = self.steps.iter().flatten().map(|took| took.1).sum();
         let per_second = each as f64 / median.as_secs_f64();
-        let quiet_per_second = each as f64 / fastest(|took| took.0);
-        let quiet_cpu_ns = fastest(|took| took.1) * 1e9 / each as f64;
+        let quiet_per_second = each as f64 / quiet;
+        let cpu_ns = cpu.as_secs_f64() * 1e9 / (each as f64 * times.len() as f64);
         println!(
-            "{bench:>8} {entries:>10} entries  {case:<8} {:>10.1} k {name}/s, quiet {:>10.1} k, {quiet_cpu_ns:>7.0} ns of a core each",
+            "{bench:>8} {entries:>10} entries  {case:<8} {:>10.1} k {name}/s, quiet {:>10.1} k, {cpu_ns:>7.0} ns of a core each",
             per_second / 1e3,
             quiet_per_second / 1e3,
         );
         append(&format!(
-            r#"{{"bench":"{bench}","entries":{entries},"case":"{case}","{name}_per_step":{each},"steps":{},"{name}_per_second":{per_second:.0},"quiet_{name}_per_second":{quiet_per_second:.0},"quiet_cpu_ns_each":{quiet_cpu_ns:.0}}}"#,
+            r#"{{"bench":"{bench}","entries":{entries},"case":"{case}","{name}_per_step":{each},"steps":{},"{name}_per_second":{per_second:.0},"quiet_{name}_per_second":{quiet_per_second:.0},"cpu_ns_each":{cpu_ns:.0}}}"#,
             times.len()
         ));
         per_second

@@ -98,7 +98,8 @@ pub(super) fn build(slots: &mut [Slot<'_>]) -> Option<Subtree> {
     let sample = slots.first()?.place;
     let (at, middle) = split(slots)?;
     let (left, right) = slots.split_at_mut(middle);
-    let (left, right) = rayon::join(|| sealed(build(left)), || sealed(build(right)));
+    let half = |slots: &mut [Slot<'_>]| sealed(build(slots));
+    let (left, right) = rayon::join(|| half(left), || half(right));
     above(at, sample, left, right)
 }
 

@@ -8,21 +8,37 @@ use super::digest::{InnerMessage, Summary};
 use super::node::{Node, Subtree};
 use super::page::{self, Page};
 use crate::hash::Hash;
+use std::cell::Cell;
 use std::ops::Range;
 use triomphe::Arc;
+
+/// Levels that a thread keeps room for, and jobs that such a level has room for at most.
+const SPARE_LEVELS_MAX: usize = 32;
+const SPARE_JOBS_MAX: usize = 1024;
+
+thread_local! {
+    /// Room for levels, all empty. Allocating it anew for every group of changes made batches with 8 roots live 8 % slower.
+    static SPARE: Cell<Vec<Vec<Job<'static>>>> = const { Cell::new(Vec::new()) };
+}
 
 /// Hashes every pending node of a subtree. Below a node that is not pending, none is.
 pub(super) fn seal(subtree: &mut Subtree) {
     if !subtree.sum.is_pending() {
         return;
     }
-    let mut levels = Levels::default();
+    let mut levels = Levels {
+        levels: Vec::new(),
+        spare: SPARE.take().into_iter().map(emptied).collect(),
+    };
     levels.gather(subtree, 0, Above::default());
-    levels.hash();
+    SPARE.set(levels.hash().into_iter().map(emptied).collect());
 }
 
-/// Jobs that a level has room for at first: about as many as a group of changes makes.
-const ROOM: usize = 128;
+/// The room of jobs, for others. (Collecting what is mapped to the same layout keeps the allocation.)
+fn emptied<'a>(mut jobs: Vec<Job<'_>>) -> Vec<Job<'a>> {
+    jobs.clear();
+    jobs.into_iter().map(|_| unreachable!("cleared")).collect()
+}
 
 /// A node to be hashed.
 struct Job<'t> {
@@ -40,8 +56,10 @@ struct Above {
 }
 
 /// Jobs by their distance from the root of what is sealed.
-#[derive(Default)]
-struct Levels<'t>(Vec<Vec<Job<'t>>>);
+struct Levels<'t> {
+    levels: Vec<Vec<Job<'t>>>,
+    spare: Vec<Vec<Job<'t>>>,
+}
 
 impl<'t> Levels<'t> {
     /// Gathers a pending subtree.
@@ -93,10 +111,10 @@ impl<'t> Levels<'t> {
         bit: u16,
         [left, right]: [&Summary; 2],
     ) -> usize {
-        while self.0.len() <= level {
-            self.0.push(Vec::with_capacity(ROOM));
+        while self.levels.len() <= level {
+            self.levels.push(self.spare.pop().unwrap_or_default());
         }
-        let jobs = &mut self.0[level];
+        let jobs = &mut self.levels[level];
         let index = jobs.len();
         // Filled in where it lies: it is large.
         jobs.push(Job {
@@ -108,9 +126,13 @@ impl<'t> Levels<'t> {
         index
     }
 
-    fn hash(mut self) {
-        while let Some(mut jobs) = self.0.pop() {
-            let above = self.0.last_mut().map_or(&mut [][..], Vec::as_mut_slice);
+    /// Hashes all jobs. Returns room for others.
+    fn hash(mut self) -> Vec<Vec<Job<'t>>> {
+        while let Some(mut jobs) = self.levels.pop() {
+            let above = self
+                .levels
+                .last_mut()
+                .map_or(&mut [][..], Vec::as_mut_slice);
             let (pairs, last) = jobs.as_chunks_mut::<2>();
             for [a, b] in pairs {
                 let [hash_a, hash_b] = InnerMessage::both([&a.message, &b.message]);
@@ -120,7 +142,11 @@ impl<'t> Levels<'t> {
             for job in last {
                 job.done(job.message.hash(), above);
             }
+            if self.spare.len() < SPARE_LEVELS_MAX && jobs.capacity() <= SPARE_JOBS_MAX {
+                self.spare.push(jobs);
+            }
         }
+        self.spare
     }
 }
 
