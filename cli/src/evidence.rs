@@ -250,6 +250,7 @@ mod tests {
                 address: ALICE,
                 balance: Amount(5),
             }],
+            generated: None,
         }
     }
 

@@ -25,12 +25,8 @@ mod plain;
 
 use crate::manifest::ChunkRef;
 use ledger::{
-    codec,
     hash::Hash,
-    state::{
-        entries::{KEY_BYTES_MAX, Key},
-        tree::{BuildError, Part, Place, PrefixError, Subtree, Totals, Tree},
-    },
+    state::tree::{BuildError, Part, Place, PrefixError, Subtree, Totals, Tree},
 };
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -169,12 +165,6 @@ impl VerifiedChunk {
     pub fn id(&self) -> ChunkId {
         ChunkId(self.0.hash())
     }
-}
-
-/// The place of an entry of a state, from the key that its leaf keeps; none if the key is no state's.
-pub fn place_of(key: &[u8]) -> Option<Place> {
-    let key: Key = codec::decode(key, KEY_BYTES_MAX).ok()?;
-    Some(key.place())
 }
 
 /// Encodes a subtree, whole.

@@ -45,7 +45,7 @@ pub const KEY_BYTES_MAX: usize = 1 << 10;
 const SPACE_BITS: u16 = 64;
 
 impl Key {
-    const RECORD: u8 = 5;
+    pub(super) const RECORD: u8 = 5;
 
     fn kind(&self) -> u8 {
         match self {
@@ -70,9 +70,7 @@ impl Key {
             // Only the 56 bits: a second space with the same ones has nowhere to go, and is refused.
             Self::Space(space) => place[1..8].copy_from_slice(&space_prefix(space)),
             Self::Record { space, .. } => {
-                place[1..8].copy_from_slice(&space_prefix(space));
-                let hash = Hasher::new(Domain::Place).chain(self.encode()).finish();
-                place[8..].copy_from_slice(&hash.0[..24]);
+                return record_place(record_subtree(space), &self.encode());
             }
             _ => {
                 let hash = Hasher::new(Domain::Place).chain(self.encode()).finish();
@@ -86,10 +84,26 @@ impl Key {
     /// What the places of all records of a space begin with: where its subtree hangs.
     pub fn space_subtree(space: &str) -> Prefix {
         let mut place = Place::default();
-        place.0[0] = Self::RECORD;
-        place.0[1..8].copy_from_slice(&space_prefix(space));
+        place.0[..8].copy_from_slice(&record_subtree(space));
         Prefix::of(&place, SPACE_BITS)
     }
+}
+
+/// The place of a record, from the first bytes of all places in its space and the encoding of its key.
+pub(super) fn record_place(subtree: [u8; 8], encoded: &[u8]) -> Place {
+    let hash = Hasher::new(Domain::Place).chain(encoded).finish();
+    let mut place = [0; 32];
+    let (first, rest) = place.split_at_mut(8);
+    first.copy_from_slice(&subtree);
+    rest.copy_from_slice(&hash.0[..24]);
+    Place(place)
+}
+
+/// The first bytes of the places of all records in a space.
+pub(super) fn record_subtree(space: &str) -> [u8; 8] {
+    let mut subtree = [Key::RECORD; 8];
+    subtree[1..].copy_from_slice(&space_prefix(space));
+    subtree
 }
 
 fn space_prefix(space: &str) -> [u8; 7] {

@@ -6,6 +6,7 @@
 pub mod entries;
 mod execute;
 mod generated;
+pub mod places;
 pub mod tree;
 
 pub use execute::{Code, Executed, Execution, Inadmissible, InvalidBlock, Outcome};

@@ -243,6 +243,7 @@ fn light() -> Value {
         parameters: Parameters::default(),
         validators: own.iter().enumerate().map(validator).collect(),
         accounts: vec![],
+        generated: None,
     };
     let block = |height: u64, keys: &[SecretKey], signers: &[SecretKey]| {
         let header = Header {

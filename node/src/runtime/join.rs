@@ -123,9 +123,16 @@ pub(super) async fn jump(
     mut stopping: watch::Receiver<bool>,
 ) -> Result<(), NodeError> {
     loop {
-        tokio::select! {
-            () = tokio::time::sleep(LOOK_BEHIND_EVERY) => {}
-            _ = stopping.wait_for(|stop| *stop) => std::future::pending().await,
+        let stopped = async {
+            let _ = stopping.wait_for(|stop| *stop).await;
+        };
+        let stops = tokio::select! {
+            () = tokio::time::sleep(LOOK_BEHIND_EVERY) => false,
+            () = stopped => true,
+        };
+        if stops {
+            // The caller sees that too, and ends this.
+            return std::future::pending().await;
         }
         let own = shared.latest();
         let Some(height_min) = jumps(mode, own, &shared.heard_of()) else {

@@ -8,7 +8,7 @@ use ledger::{
 };
 use node::{
     config::{Config, NodeDir},
-    runtime::{self, NodeError, Recovered},
+    runtime::{self, Ended, NodeError, Recovered},
 };
 use serde_json::Value;
 use std::{
@@ -79,7 +79,7 @@ pub fn folders(root: &std::path::Path, count: usize) -> (Vec<NodeDir>, Vec<Publi
 
 pub struct Net {
     runtime: Runtime,
-    nodes: Vec<JoinHandle<Result<(), NodeError>>>,
+    nodes: Vec<JoinHandle<Result<Ended, NodeError>>>,
     stop: watch::Sender<bool>,
     urls: Vec<String>,
 }

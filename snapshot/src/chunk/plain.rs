@@ -5,8 +5,8 @@
 //! entry = key length u32 ‖ value length u32 ‖ key ‖ value
 //! ```
 
-use super::{ChunkError, place_of};
-use ledger::state::tree::EntryRef;
+use super::ChunkError;
+use ledger::state::{places::Places, tree::EntryRef};
 
 const ZSTD_LEVEL: i32 = 3;
 
@@ -23,10 +23,10 @@ pub(super) fn push_entry(plain: &mut Vec<u8>, key: &[u8], value: &[u8]) {
 
 /// The entries of `plain`, with the places that follow from their keys.
 pub(super) fn entries(mut plain: &[u8]) -> Result<Vec<EntryRef<'_>>, ChunkError> {
-    let mut entries = Vec::new();
+    let (mut entries, mut places) = (Vec::new(), Places::default());
     while !plain.is_empty() {
         let bad = ChunkError::Entry(entries.len() as u64);
-        let Some((entry, rest)) = entry(plain) else {
+        let Some((entry, rest)) = entry(plain, &mut places) else {
             return Err(bad);
         };
         entries.push(entry);
@@ -35,14 +35,14 @@ pub(super) fn entries(mut plain: &[u8]) -> Result<Vec<EntryRef<'_>>, ChunkError>
     Ok(entries)
 }
 
-fn entry(plain: &[u8]) -> Option<(EntryRef<'_>, &[u8])> {
+fn entry<'a>(plain: &'a [u8], places: &mut Places) -> Option<(EntryRef<'a>, &'a [u8])> {
     let (key_len, plain) = plain.split_first_chunk::<4>()?;
     let (value_len, plain) = plain.split_first_chunk::<4>()?;
     let key_len = usize::try_from(u32::from_be_bytes(*key_len)).ok()?;
     let value_len = usize::try_from(u32::from_be_bytes(*value_len)).ok()?;
     let (key, plain) = plain.split_at_checked(key_len)?;
     let (value, plain) = plain.split_at_checked(value_len)?;
-    let place = place_of(key)?;
+    let place = places.of(key)?;
     Some((EntryRef { place, key, value }, plain))
 }
 

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::fixtures::{Random, tree, tree_of};
+use ledger::state::entries::Key;
 use proptest::prelude::*;
 
 fn whole(tree: &Tree) -> (ChunkRef, Vec<u8>) {
@@ -110,15 +111,6 @@ fn another_subtree_form_or_listing_is_refused() {
     let listed = ChunkRef { entries, ..chunk };
     let error = verify(&bytes, &listed).unwrap_err();
     assert!(matches!(error, ChunkError::NotAsListed { .. }), "{error}");
-}
-
-#[test]
-fn a_key_that_is_no_states_is_refused() {
-    assert!(place_of(b"nonsense").is_none());
-    assert!(place_of(&Key::Parameters.encode()).is_some());
-    let mut long = Key::Parameters.encode();
-    long.push(0);
-    assert!(place_of(&long).is_none());
 }
 
 /// The format as `docs/formats-snapshot.md` draws it. A change here is a new form.

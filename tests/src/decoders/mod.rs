@@ -21,6 +21,7 @@ use ledger::{
     state::{
         State,
         entries::Key,
+        places::Places,
         tree::{PlaceRange, Proof, RangeProof},
     },
     store::{HashPrefix, LogReader, Wal},
@@ -226,7 +227,15 @@ fn archive(bytes: &[u8]) -> bool {
 }
 
 fn state_key(bytes: &[u8]) -> bool {
-    chunk::place_of(bytes).is_some()
+    Places::default().of(bytes).is_some_and(|place| {
+        let key: Option<Key> = codec::decode(bytes, bytes.len()).ok();
+        assert_eq!(
+            key.map(|key| key.place()),
+            Some(place),
+            "another place was found"
+        );
+        true
+    })
 }
 
 fn proof(bytes: &[u8]) -> bool {

@@ -42,6 +42,7 @@ fn genesis() -> Genesis {
             address: keys(1)[0].address(),
             balance: Amount(1),
         }],
+        generated: None,
     }
 }
 
