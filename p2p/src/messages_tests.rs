@@ -77,13 +77,6 @@ fn every_number_and_field_stays() {
         (
             Request::Chunk {
                 id: hash,
-                base: None,
-            },
-            format!("{id}00"),
-        ),
-        (
-            Request::Chunk {
-                id: hash,
                 base: Some(hash),
             },
             format!("{id}01{id}"),

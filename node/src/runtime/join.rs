@@ -170,7 +170,8 @@ struct Driver {
     tokio: tokio::runtime::Handle,
     /// Peers whose offers it was told.
     told: BTreeSet<Peer>,
-    /// Since when chunks are fetched.
+    /// What is fetched, and since when.
+    target: ManifestId,
     fetching: Instant,
 }
 
@@ -211,6 +212,7 @@ impl Driver {
             stopping,
             tokio: tokio::runtime::Handle::current(),
             told: BTreeSet::new(),
+            target: ManifestId::default(),
             fetching: Instant::now(),
             shared,
         })
@@ -289,18 +291,16 @@ impl Driver {
                 let _ = self.say.send(Input::Stored { id, chunk });
             }
             Output::Store { chunk, bytes } => {
-                if let Some(target) = self.joiner.target() {
-                    let target = target.id();
-                    // A thread that has ended is noticed before the next input.
-                    let _ = self.writer.chunks.send(Put {
-                        target,
-                        chunk,
-                        bytes,
-                    });
-                }
+                // The joiner itself may be done by now. A thread that has ended is noticed before the next input.
+                let target = self.target;
+                let _ = self.writer.chunks.send(Put {
+                    target,
+                    chunk,
+                    bytes,
+                });
             }
             Output::Target(manifest) => {
-                self.fetching = Instant::now();
+                (self.target, self.fetching) = (manifest.id(), Instant::now());
                 tracing::info!(
                     height = %manifest.height(), root = %manifest.root(),
                     chunks = manifest.chunks().len(), bytes = manifest.totals().bytes,

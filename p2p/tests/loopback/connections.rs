@@ -69,9 +69,9 @@ async fn a_peer_of_another_chain_is_turned_away() {
     };
     let (peer, theirs) = a.wait("wrong chain", saw).await;
     assert_eq!(peer, b.peer());
-    assert_eq!(theirs, format!("tintype/1/{}", ChainId([0xee; 32])));
+    assert_eq!(theirs, format!("tintype/2/{}", ChainId([0xee; 32])));
     let (peer, theirs) = b.wait("wrong chain", saw).await;
-    assert_eq!((peer, theirs), (a.peer(), format!("tintype/1/{CHAIN}")));
+    assert_eq!((peer, theirs), (a.peer(), format!("tintype/2/{CHAIN}")));
     assert!(a.peers().is_empty() && b.peers().is_empty());
 }
 
