@@ -27,6 +27,7 @@ use ::snapshot::{
 use ledger::{
     block::CertifiedHeader,
     state::{State, tree::Tree},
+    units::Height,
 };
 use p2p::{Peer, Request, Response};
 pub(super) use plan::Having;
@@ -49,6 +50,8 @@ const OFFER_WINDOW_MS: u64 = 500;
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// How often a node that follows the chain looks how far behind it is.
 const LOOK_BEHIND_EVERY: Duration = Duration::from_millis(500);
+/// How long a node that is to catch up by snapshots listens for a newer one when it starts.
+const LISTEN_AHEAD: Duration = Duration::from_millis(2_000);
 /// How long it executes blocks after a snapshot could not be had in time.
 const AFTER_FAILED_JUMP: Duration = Duration::from_secs(30);
 /// How often a joiner is told that time passes.
@@ -111,9 +114,36 @@ pub(super) async fn join(
     joined.map_err(|_| NodeError::Died("the joiner"))?
 }
 
-/// Waits until this node, which has a state, lags so far behind its peers' snapshots that fetching one is better than
-/// executing the blocks, and fetches it. Over when there is one in the store from which it should start over; as long as
-/// there is none, it lasts.
+/// Of a node that has a state and is to catch up by snapshots: listens for a moment, before any block is executed, whether a
+/// peer has a newer one, and fetches it. Whether there is one now from which it should start over.
+///
+/// # Errors
+/// [`NodeError`] if the disk fails.
+pub(super) async fn look_ahead(
+    shared: &Arc<Shared>,
+    configured: usize,
+    mut stopping: watch::Receiver<bool>,
+) -> Result<bool, NodeError> {
+    let begun = Instant::now();
+    while begun.elapsed() < LISTEN_AHEAD {
+        let heard = shared.heard_of();
+        if let Some(height_min) = jumps(SyncMode::Snapshot, shared.latest(), &heard) {
+            return fetch_ahead(shared, height_min, stopping).await;
+        }
+        if configured > 0 && heard.len() >= configured {
+            break;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+            _ = stopping.wait_for(|stop| *stop) => break,
+        }
+    }
+    Ok(false)
+}
+
+/// Waits until this node, which has a state and executes blocks, lags so far behind its peers' snapshots that fetching one is
+/// better, and fetches it. Over when there is one in the store from which it should start over; as long as there is none, it
+/// lasts.
 ///
 /// # Errors
 /// [`NodeError`] if the disk fails.
@@ -134,28 +164,37 @@ pub(super) async fn jump(
             // The caller sees that too, and ends this.
             return std::future::pending().await;
         }
-        let own = shared.latest();
-        let Some(height_min) = jumps(mode, own, &shared.heard_of()) else {
+        let Some(height_min) = jumps(mode, shared.latest(), &shared.heard_of()) else {
             continue;
         };
-        tracing::info!(%own, snapshots_from = %height_min, "far behind the others: fetching what changed since");
-        let Some(validators) = shared.validators() else {
-            continue;
-        };
-        let trust = Trust {
-            validators,
-            height_min,
-        };
-        let driver = Driver::new(Arc::clone(shared), trust, stopping.clone())?;
-        let joined = tokio::task::spawn_blocking(move || driver.run()).await;
-        shared.set_sync(None);
-        let joined = joined.map_err(|_| NodeError::Died("the joiner"))??;
-        match joined {
-            Some(joined) if joined.state.height() > shared.latest() => return Ok(()),
-            // The blocks were faster, or nobody sent a snapshot: that costs nothing but some time.
-            _ => tokio::time::sleep(AFTER_FAILED_JUMP).await,
+        if fetch_ahead(shared, height_min, stopping.clone()).await? {
+            return Ok(());
         }
+        // The blocks were faster, or nobody sent a snapshot: that costs nothing but some time.
+        tokio::time::sleep(AFTER_FAILED_JUMP).await;
     }
+}
+
+/// Fetches a snapshot of at least this height, as what changed since the last one here. Whether it is ahead of the blocks
+/// executed by then.
+async fn fetch_ahead(
+    shared: &Arc<Shared>,
+    height_min: Height,
+    stopping: watch::Receiver<bool>,
+) -> Result<bool, NodeError> {
+    let Some(validators) = shared.validators() else {
+        return Ok(false);
+    };
+    tracing::info!(own = %shared.latest(), snapshots_from = %height_min, "behind the others: fetching what changed since");
+    let trust = Trust {
+        validators,
+        height_min,
+    };
+    let driver = Driver::new(Arc::clone(shared), trust, stopping)?;
+    let joined = tokio::task::spawn_blocking(move || driver.run()).await;
+    shared.set_sync(None);
+    let joined = joined.map_err(|_| NodeError::Died("the joiner"))??;
+    Ok(joined.is_some_and(|joined| joined.state.height() > shared.latest()))
 }
 
 /// A joiner, and all that carries out what it wants.

@@ -33,7 +33,7 @@ pub use recover::{Recovered, recover};
 
 use crate::{
     api::{self, ApiConfig},
-    config::{Config, ConfigError, NodeDir, RunInfo},
+    config::{Config, ConfigError, NodeDir, RunInfo, SyncMode},
     replica::{self, Replica, Start, Timeouts},
 };
 use evidence::EvidenceFolder;
@@ -382,6 +382,11 @@ async fn follow(
                 wal: Vec::new(),
                 state,
             };
+        }
+    } else if config.sync.mode == SyncMode::Snapshot {
+        let peers = config.p2p.peers.len();
+        if join::look_ahead(shared, peers, stopping.clone()).await? {
+            return Ok(Ended::StartOver);
         }
     }
     if *stopping.borrow() {

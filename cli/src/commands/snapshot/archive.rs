@@ -8,6 +8,7 @@ use crate::{
     context::Context,
     failure::{Exit, Failure, Result},
     table::{fields, grouped},
+    testnet::Testnet,
 };
 use ::node::config::NodeDir;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -160,7 +161,11 @@ pub fn verify(context: &Context, file: &str, trust: &TrustArgs) -> Result {
 /// Exit code 4 if the archive has a fault: then the folder is as it was.
 pub fn import(context: &Context, file: &str, node: Option<&str>, trust: Option<&str>) -> Result {
     let dir = node_dir(context, node)?;
-    let genesis = dir.genesis()?;
+    // A testnet's node that was wiped gets its own again when it starts.
+    let genesis = dir.genesis().or_else(|error| {
+        let of_testnet = Testnet::at(&context.dir).genesis();
+        of_testnet.map_err(|_| Failure::from(error))
+    })?;
     let chain = genesis.chain_id();
     let trust = match trust {
         Some(text) => TrustArgs {
