@@ -1,14 +1,32 @@
 //! What proofs cost, of a tree of records of one space: their bytes, and the time to make and to check them.
 //!
-//! `cargo bench -p tintype-ledger --bench proofs`. `ENTRIES` (1,000,000) changes the size.
+//! `cargo bench -p tintype-ledger --bench proofs`. `ENTRIES` (10000,100000,1000000) changes the sizes; `TINTYPE_BENCH_OUT` as for
+//! the tree's own benchmark.
 
-use criterion::{Criterion, criterion_group, criterion_main};
+#![allow(
+    missing_docs,
+    dead_code,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a benchmark"
+)]
+
 use ledger::{
     codec,
     state::tree::{EntryRef, PageLimits, Place, PlaceRange, Proof, RangeProof, Tree},
 };
 use sha2::{Digest, Sha256};
-use std::hint::black_box;
+use std::{
+    hint::black_box,
+    time::{Duration, Instant},
+};
+
+#[path = "tree/report.rs"]
+mod report;
+
+/// Times that each is made and checked.
+const RUNS: usize = 200;
 
 fn place(number: u64) -> Place {
     let mut place: [u8; 32] = Sha256::digest(number.to_be_bytes()).into();
@@ -27,57 +45,67 @@ fn filled(entries: u64) -> Tree {
     Tree::build(entries).unwrap_or_default()
 }
 
-fn one(c: &mut Criterion, tree: &Tree) {
-    let (there, absent) = (place(7), place(u64::MAX));
-    for (name, place) in [("inclusion", there), ("absence", absent)] {
-        let bytes = codec::encode(&tree.prove(&place));
-        let mut group = c.benchmark_group(format!("{name} ({} bytes)", bytes.len()));
-        group.bench_function("prove", |b| b.iter(|| tree.prove(black_box(&place))));
-        group.bench_function("decode and verify", |b| {
-            b.iter(|| {
-                let proof: Result<Proof, _> = codec::decode(black_box(&bytes), 1 << 20);
-                let proven = proof.map(|p| p.verify(tree.root(), &place).is_ok());
-                assert!(proven.is_ok_and(|proven| proven));
-            });
+/// The median of many runs, in microseconds.
+fn microseconds(mut run: impl FnMut() -> bool) -> f64 {
+    let mut took: Vec<Duration> = (0..RUNS)
+        .map(|_| {
+            let started = Instant::now();
+            assert!(run(), "it proves what it should");
+            started.elapsed()
+        })
+        .collect();
+    took.sort_unstable();
+    took.get(RUNS / 2)
+        .copied()
+        .unwrap_or_default()
+        .as_secs_f64()
+        * 1e6
+}
+
+fn one(tree: &Tree, entries: u64) {
+    for (name, place) in [("inclusion", place(7)), ("absence", place(u64::MAX))] {
+        let proof = tree.prove(&place);
+        let bytes = codec::encode(&proof);
+        let prove = microseconds(|| black_box(tree.prove(black_box(&place))) == proof);
+        let verify = microseconds(|| {
+            let proof: Result<Proof, _> = codec::decode(black_box(&bytes), 1 << 20);
+            proof.is_ok_and(|p| p.verify(tree.root(), &place).is_ok())
         });
-        group.finish();
+        report::proof(entries, name, bytes.len(), prove, verify);
     }
 }
 
-fn ranges(c: &mut Criterion, tree: &Tree) {
-    for entries in [1, 100, 1_000] {
+fn ranges(tree: &Tree, entries: u64) {
+    for (name, length) in [
+        ("range of 1", 1),
+        ("range of 100", 100),
+        ("range of 1000", 1_000),
+    ] {
         let range = PlaceRange {
             from: place(7),
             ..PlaceRange::ALL
         };
         let limits = PageLimits {
-            entries,
+            entries: length,
             bytes: u64::MAX,
         };
         let bytes = codec::encode(&tree.prove_range(range, limits));
-        let name = format!("range of {entries} ({} bytes)", bytes.len());
-        let mut group = c.benchmark_group(name);
-        group.bench_function("prove", |b| {
-            b.iter(|| tree.prove_range(black_box(range), limits));
+        let prove = microseconds(|| {
+            black_box(tree.prove_range(black_box(range), limits));
+            true
         });
-        group.bench_function("decode and verify", |b| {
-            b.iter(|| {
-                let proof: Result<RangeProof, _> = codec::decode(black_box(&bytes), 4 << 20);
-                let proven = proof.map(|p| p.verify(tree.root(), range).is_ok());
-                assert!(proven.is_ok_and(|proven| proven));
-            });
+        let verify = microseconds(|| {
+            let proof: Result<RangeProof, _> = codec::decode(black_box(&bytes), 4 << 20);
+            proof.is_ok_and(|p| p.verify(tree.root(), range).is_ok())
         });
-        group.finish();
+        report::proof(entries, name, bytes.len(), prove, verify);
     }
 }
 
-fn proofs(c: &mut Criterion) {
-    let given = std::env::var("ENTRIES").ok();
-    let entries = given.and_then(|text| text.parse().ok());
-    let tree = filled(entries.unwrap_or(1_000_000));
-    one(c, &tree);
-    ranges(c, &tree);
+fn main() {
+    report::each_size("10000,100000,1000000", |entries| {
+        let tree = filled(entries);
+        one(&tree, entries);
+        ranges(&tree, entries);
+    });
 }
-
-criterion_group!(benches, proofs);
-criterion_main!(benches);

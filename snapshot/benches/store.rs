@@ -4,6 +4,8 @@
 //! of a 32-byte key and a 48-byte value; `TINTYPE_BENCH_OUT` names a file to which each figure is appended as a line of JSON.
 //! Beside each figure stands the limit of the same run: the same bytes written to one file and synced, or read and hashed.
 
+#![allow(clippy::print_stdout, missing_docs, reason = "a benchmark")]
+
 use ledger::{
     block::{CertifiedHeader, Header},
     certificate::{Certificate, CommitSignature, SignedContent},

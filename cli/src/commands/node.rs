@@ -57,7 +57,7 @@ pub fn run(context: &Context, args: &NodeArgs) -> Result {
         end_with_launcher(file.clone())?;
     }
     let name = dir.config()?.name;
-    run_node(dir, args)?;
+    run_node(&dir, args)?;
     if context.out.is_json() {
         context
             .out
@@ -67,7 +67,7 @@ pub fn run(context: &Context, args: &NodeArgs) -> Result {
 }
 
 /// Runs the node. It returns when the node was told to stop by SIGTERM or SIGINT.
-fn run_node(dir: NodeDir, args: &NodeArgs) -> Result {
+fn run_node(dir: &NodeDir, args: &NodeArgs) -> Result {
     let level = dir.config()?.log_level;
     // The consensus library tells every vote at the level of information.
     let quiet = format!("arc_malachitebft_core_consensus=warn,{level}");
@@ -82,7 +82,7 @@ fn run_node(dir: NodeDir, args: &NodeArgs) -> Result {
         .log_internal_errors(false)
         .init();
     if let Some(height) = args.vote_from.map(Height) {
-        ::node::runtime::vote_from(&dir, height).map_err(|e| {
+        ::node::runtime::vote_from(dir, height).map_err(|e| {
             Failure::failed("not_wiped", e.to_string())
                 .help("--vote-from is for a node without a write-ahead log; this one knows what it has signed")
         })?;

@@ -78,6 +78,17 @@ pub fn number(bench: &str, entries: u64, case: &str, name: &str, value: f64) {
     ));
 }
 
+/// Tells what a proof costs: its bytes, and microseconds to make and to check it.
+#[allow(dead_code, reason = "of one of the benchmarks that share this")]
+pub fn proof(entries: u64, case: &str, bytes: usize, prove: f64, verify: f64) {
+    println!(
+        "   proof {entries:>10} entries  {case:<14} {bytes:>8} bytes, made in {prove:>8.1} us, checked in {verify:>8.1} us"
+    );
+    append(&format!(
+        r#"{{"bench":"proof","entries":{entries},"case":"{case}","bytes":{bytes},"prove_us":{prove:.2},"verify_us":{verify:.2}}}"#
+    ));
+}
+
 fn append(line: &str) {
     let Some(path) = std::env::var_os(OUT) else {
         return;

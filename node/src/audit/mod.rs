@@ -15,7 +15,7 @@
 //!
 //! # Trust
 //! The genesis, and nothing else in the folder. A snapshot counts when its certificate convinces those who trust the
-//! genesis's validators, or those of a snapshot that does ([`snapshot::light`]); that none of these keys was stolen since
+//! genesis's validators, or those of a snapshot that does ([`ledger::light`]); that none of these keys was stolen since
 //! is presumed. What no audit can see is that blocks are missing at the very end.
 //!
 //! # Cost

@@ -170,7 +170,7 @@ pub enum NodeError {
 ///
 /// # Errors
 /// [`NodeError`] says why it did not start or could not go on.
-pub fn run(dir: NodeDir, change: impl Fn(&mut Config)) -> Result<(), NodeError> {
+pub fn run(dir: &NodeDir, change: impl Fn(&mut Config)) -> Result<(), NodeError> {
     // Said before seconds are spent on a large state; who takes it meanwhile is found out when it is bound for good.
     let address = dir.config()?.http.address;
     let unbound = |source| NodeError::Http { address, source };

@@ -33,7 +33,7 @@ fn an_address_that_is_taken_is_told_before_anything_is_opened() {
     let mut config = dirs[0].config().unwrap();
     config.http.address = holder.local_addr().unwrap();
     dirs[0].write_config(&config).unwrap();
-    let error = runtime::run(dirs[0].clone(), |_| {}).unwrap_err();
+    let error = runtime::run(&dirs[0], |_| {}).unwrap_err();
     assert!(matches!(error, NodeError::Http { .. }), "{error}");
     assert!(!dirs[0].ledger().exists() && !dirs[0].snapshots().exists());
 }

@@ -71,7 +71,7 @@ impl ArchiveFile {
             count: self.places.len() as u64,
             offset,
             prefix: chunk.prefix,
-            error,
+            error: Box::new(error),
         };
         let found = usize::try_from(len).unwrap_or(usize::MAX);
         let max = chunk::ENCODED_BYTES_MAX;

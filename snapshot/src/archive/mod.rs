@@ -83,7 +83,7 @@ pub enum ArchiveError {
         /// Where it is in the state.
         prefix: Prefix,
         /// What is wrong.
-        error: ChunkError,
+        error: Box<ChunkError>,
     },
     /// Something follows the last chunk.
     #[error("the archive goes on after its last chunk, at byte {0}: nothing belongs there")]

@@ -147,7 +147,7 @@ impl<R: Read> Archive<R> {
                 count,
                 offset: read.offset,
                 prefix: read.chunk.prefix,
-                error,
+                error: Box::new(error),
             })
         };
         let verified: Vec<Result<VerifiedChunk, ArchiveError>> =
@@ -195,10 +195,10 @@ impl<R: Read> Archive<R> {
                 count: count as u64,
                 offset,
                 prefix: chunk.prefix,
-                error: chunk::ChunkError::TooLong {
+                error: Box::new(chunk::ChunkError::TooLong {
                     found: usize::try_from(len).unwrap_or(usize::MAX),
                     max: chunk::ENCODED_BYTES_MAX,
-                },
+                }),
             });
         }
         let mut bytes = Vec::new();
