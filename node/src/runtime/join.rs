@@ -194,7 +194,15 @@ async fn fetch_ahead(
     let joined = tokio::task::spawn_blocking(move || driver.run()).await;
     shared.set_sync(None);
     let joined = joined.map_err(|_| NodeError::Died("the joiner"))??;
-    Ok(joined.is_some_and(|joined| joined.state.height() > shared.latest()))
+    let Some(joined) = joined else {
+        return Ok(false);
+    };
+    let is_ahead = joined.state.height() > shared.latest();
+    if !is_ahead {
+        // Else that is done when the node has started over from it.
+        shared.snapshots.store().clear_sync_target()?;
+    }
+    Ok(is_ahead)
 }
 
 /// A joiner, and all that carries out what it wants.
