@@ -74,7 +74,7 @@ pub fn short(number: f64) -> String {
         n if n >= 1e4 => (n / 1e3, " k"),
         n => (n, ""),
     };
-    let text = if scaled >= 100.0 || scaled.fract() < 0.05 {
+    let text = if scaled >= 100.0 || (scaled >= 1.0 && scaled.fract() < 0.05) {
         format!("{scaled:.0}")
     } else if scaled >= 1.0 {
         format!("{scaled:.1}")
