@@ -47,7 +47,11 @@ fn main() -> Result<()> {
     let sizes = env::var("SIZES").unwrap_or_else(|_| SIZES.into());
     let only = env::var("ONLY").unwrap_or_else(|_| PARTS.join(","));
     for part in only.split(',').filter(|part| !part.is_empty()) {
-        ensure!(PARTS.contains(&part), "ONLY={part}: the parts are {}", PARTS.join(", "));
+        ensure!(
+            PARTS.contains(&part),
+            "ONLY={part}: the parts are {}",
+            PARTS.join(", ")
+        );
         eprintln!("== {part}");
         let out = kept.join(format!("{part}.jsonl"));
         let _ = fs::remove_file(&out);
@@ -57,7 +61,9 @@ fn main() -> Result<()> {
             "jmt" => {
                 let manifest = root.join("tests/peers/Cargo.toml");
                 let mut command = Command::new("cargo");
-                command.args(["run", "--release", "--manifest-path"]).arg(manifest);
+                command
+                    .args(["run", "--release", "--manifest-path"])
+                    .arg(manifest);
                 measured(command, &sizes_up_to(&sizes, 1_000_000), &out)?;
             }
             _ => system::measure(&root, &sizes, &out)?,
@@ -93,5 +99,7 @@ fn sizes_up_to(sizes: &str, max: u64) -> String {
 
 fn lines(path: &PathBuf) -> Result<Vec<Value>> {
     let text = fs::read_to_string(path).unwrap_or_default();
-    text.lines().map(|line| Ok(serde_json::from_str(line)?)).collect()
+    text.lines()
+        .map(|line| Ok(serde_json::from_str(line)?))
+        .collect()
 }

@@ -141,7 +141,9 @@ pub fn measure(root: &Path, sizes: &str, out: &Path) -> Result<()> {
 /// One node: from the command to its first block, and from `kill -9` to being ready again.
 fn restart(net: &Net, entries: u64, out: &mut Out) -> Result<()> {
     let begun = Instant::now();
-    net.run(&format!("testnet --detach --validators 1 --entries {entries}"))?;
+    net.run(&format!(
+        "testnet --detach --validators 1 --entries {entries}"
+    ))?;
     let first_block = begun.elapsed();
     net.run("snapshot take")?;
     net.run("testnet kill node0")?;
@@ -204,7 +206,9 @@ fn replay(net: &Net, out: &mut Out) -> Result<()> {
     net.run("testnet --detach --snapshot-interval 50")?;
     let mut transfers = 0;
     while transfers < 200_000 {
-        transfers += net.run("bench --seconds 10")?["committed"].as_u64().unwrap_or(0);
+        transfers += net.run("bench --seconds 10")?["committed"]
+            .as_u64()
+            .unwrap_or(0);
     }
     let mut seconds = Vec::new();
     for mode in ["snapshot", "blocks"] {
