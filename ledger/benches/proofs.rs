@@ -5,7 +5,6 @@
 
 #![allow(
     missing_docs,
-    dead_code,
     clippy::panic,
     clippy::print_stdout,
     clippy::print_stderr,
@@ -22,8 +21,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-#[path = "tree/report.rs"]
-mod report;
+#[path = "tree/out.rs"]
+mod out;
 
 /// Times that each is made and checked.
 const RUNS: usize = 200;
@@ -62,6 +61,16 @@ fn microseconds(mut run: impl FnMut() -> bool) -> f64 {
         * 1e6
 }
 
+/// Tells what a proof costs: its bytes, and microseconds to make and to check it.
+fn report(entries: u64, case: &str, bytes: usize, prove: f64, verify: f64) {
+    println!(
+        "{entries:>10} entries  {case:<14} {bytes:>8} bytes, made in {prove:>8.1} us, checked in {verify:>8.1} us"
+    );
+    out::append(&format!(
+        r#"{{"bench":"proof","entries":{entries},"case":"{case}","bytes":{bytes},"prove_us":{prove:.2},"verify_us":{verify:.2}}}"#
+    ));
+}
+
 fn one(tree: &Tree, entries: u64) {
     for (name, place) in [("inclusion", place(7)), ("absence", place(u64::MAX))] {
         let proof = tree.prove(&place);
@@ -71,7 +80,7 @@ fn one(tree: &Tree, entries: u64) {
             let proof: Result<Proof, _> = codec::decode(black_box(&bytes), 1 << 20);
             proof.is_ok_and(|p| p.verify(tree.root(), &place).is_ok())
         });
-        report::proof(entries, name, bytes.len(), prove, verify);
+        report(entries, name, bytes.len(), prove, verify);
     }
 }
 
@@ -98,12 +107,12 @@ fn ranges(tree: &Tree, entries: u64) {
             let proof: Result<RangeProof, _> = codec::decode(black_box(&bytes), 4 << 20);
             proof.is_ok_and(|p| p.verify(tree.root(), range).is_ok())
         });
-        report::proof(entries, name, bytes.len(), prove, verify);
+        report(entries, name, bytes.len(), prove, verify);
     }
 }
 
 fn main() {
-    report::each_size("10000,100000,1000000", |entries| {
+    out::each_size("10000,100000,1000000", |entries| {
         let tree = filled(entries);
         one(&tree, entries);
         ranges(&tree, entries);

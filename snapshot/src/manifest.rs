@@ -31,7 +31,7 @@ use ledger::{
     certificate::Certificate,
     codec::{self, CodecError},
     hash::{BlockHash, ChainId, Domain, Hash, Hasher, StateRoot},
-    light,
+    light::{self, Checkpoint, LightBlock, Trusted},
     state::tree::{Folded, Part, Prefix, Subtree, Totals, Tree, fold_cut},
     units::Height,
     validators::ValidatorSet,
@@ -225,19 +225,10 @@ impl UntrustedManifest {
     /// Verifies it as the snapshot of a block that is trusted, whoever its validators are: the header names their hash.
     ///
     /// # Errors
-    /// [`ManifestError::OtherBlock`]; else as [`Self::verify`].
-    pub fn verify_block(self, height: Height, block: BlockHash) -> Result<Manifest, ManifestError> {
-        let header = &self.0.header;
-        if (header.height, header.hash()) != (height, block) {
-            return Err(ManifestError::OtherBlock {
-                height,
-                expected: block,
-                found_height: header.height,
-                found: header.hash(),
-            });
-        }
-        let chain = header.chain;
-        light::verify_alone(&chain, &self.0.certified(), &self.0.validators)?;
+    /// [`LightError::OtherBlock`](light::LightError::OtherBlock) of another block; else as [`Self::verify`].
+    pub fn verify_block(self, trusted: Checkpoint) -> Result<Manifest, ManifestError> {
+        let block = LightBlock::new(self.0.certified(), self.0.validators.clone());
+        Trusted::block(trusted, block)?;
         self.complete()
     }
 

@@ -15,12 +15,13 @@
 )]
 
 mod measure;
+mod out;
 mod report;
 mod rest;
 mod workload;
 
 fn main() {
-    report::each_size("10000,100000,1000000,10000000", |entries| {
+    out::each_size("10000,100000,1000000,10000000", |entries| {
         measure::apply(entries);
         if std::env::var("CASE").is_err() {
             rest::measure(entries);

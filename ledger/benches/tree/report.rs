@@ -1,10 +1,7 @@
 //! How measurements are taken and told: a line a measurement for people, and the same as JSON for programs.
 
-use std::io::Write;
+use crate::out::append;
 use std::time::{Duration, Instant};
-
-/// Where measurements go: one JSON object a line is appended to the file that `TINTYPE_BENCH_OUT` names.
-const OUT: &str = "TINTYPE_BENCH_OUT";
 
 /// A number from the environment.
 pub fn size(name: &str, default: u64) -> u64 {
@@ -78,29 +75,6 @@ pub fn number(bench: &str, entries: u64, case: &str, name: &str, value: f64) {
     ));
 }
 
-/// Tells what a proof costs: its bytes, and microseconds to make and to check it.
-#[allow(dead_code, reason = "of one of the benchmarks that share this")]
-pub fn proof(entries: u64, case: &str, bytes: usize, prove: f64, verify: f64) {
-    println!(
-        "   proof {entries:>10} entries  {case:<14} {bytes:>8} bytes, made in {prove:>8.1} us, checked in {verify:>8.1} us"
-    );
-    append(&format!(
-        r#"{{"bench":"proof","entries":{entries},"case":"{case}","bytes":{bytes},"prove_us":{prove:.2},"verify_us":{verify:.2}}}"#
-    ));
-}
-
-fn append(line: &str) {
-    let Some(path) = std::env::var_os(OUT) else {
-        return;
-    };
-    let file = std::fs::File::options()
-        .create(true)
-        .append(true)
-        .open(path);
-    let written = file.and_then(|mut file| writeln!(file, "{line}"));
-    written.unwrap_or_else(|error| panic!("{OUT}: {error}"));
-}
-
 /// Processor time of all threads, where the system tells it: on a machine that does other things too, it is what can still be
 /// compared.
 fn cpu_time() -> Duration {
@@ -120,28 +94,4 @@ pub fn resident_bytes() -> u64 {
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let kibibytes = line.and_then(|rest| rest.trim().strip_suffix(" kB")?.trim().parse().ok());
     kibibytes.map_or(0, |kibibytes: u64| kibibytes * 1024)
-}
-
-/// Runs `measure` for each size in `ENTRIES`, in a process of its own when there are several: so none inherits another's heap.
-pub fn each_size(default: &str, measure: impl Fn(u64)) {
-    let sizes = std::env::var("ENTRIES").unwrap_or_else(|_| default.to_owned());
-    let sizes: Vec<u64> = sizes
-        .split(',')
-        .map(|size| size.trim().parse())
-        .collect::<Result<_, _>>()
-        .unwrap_or_else(|error| panic!("ENTRIES={sizes}: {error}"));
-    if let [entries] = sizes[..] {
-        return measure(entries);
-    }
-    for entries in sizes {
-        let program = std::env::current_exe();
-        let run = program.and_then(|program| {
-            let mut command = std::process::Command::new(program);
-            command.env("ENTRIES", entries.to_string()).status()
-        });
-        match run {
-            Ok(status) if status.success() => {}
-            other => panic!("{entries} entries: {other:?}"),
-        }
-    }
 }

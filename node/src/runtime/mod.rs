@@ -177,35 +177,43 @@ pub fn run(dir: &NodeDir, change: impl Fn(&mut Config)) -> Result<(), NodeError>
     drop(std::net::TcpListener::bind(address).map_err(unbound)?);
     let mut recovered = recover(dir.clone())?;
     change(&mut recovered.config);
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .map_err(machine("cannot start threads"))?;
+    // Heard as long as the process lives, also between two runs.
+    let signals = threads(1)?;
     let (stop, stopping) = watch::channel(false);
-    runtime.spawn(async move {
+    signals.spawn(async move {
         told_to_stop().await;
         stop.send_replace(true);
     });
     let result = loop {
+        // One a run: with it ends whatever still holds a part of the node, which the next run opens anew.
+        let runtime = threads(2)?;
         let mut stopping = stopping.clone();
         let stopped = async move {
             let _ = stopping.wait_for(|stop| *stop).await;
         };
-        match runtime.block_on(serve(recovered, stopped)) {
-            Ok(Ended::StartOver) => match recover(dir.clone()) {
-                Ok(mut anew) => {
-                    change(&mut anew.config);
-                    recovered = anew;
-                }
-                Err(error) => break Err(error),
-            },
+        let ended = runtime.block_on(serve(recovered, stopped));
+        runtime.shutdown_timeout(Duration::from_secs(2));
+        match ended {
+            Ok(Ended::StartOver) => {}
             Ok(Ended::Stopped) => break Ok(()),
             Err(error) => break Err(error),
         }
+        recovered = match recover(dir.clone()) {
+            Ok(recovered) => recovered,
+            Err(error) => break Err(error),
+        };
+        change(&mut recovered.config);
     };
-    runtime.shutdown_timeout(Duration::from_secs(2));
+    signals.shutdown_background();
     result
+}
+
+fn threads(count: usize) -> Result<tokio::runtime::Runtime, NodeError> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(count)
+        .enable_all()
+        .build()
+        .map_err(machine("cannot start threads"))
 }
 
 /// Why a node has ended.

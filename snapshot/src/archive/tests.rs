@@ -8,6 +8,7 @@ use crate::{
 };
 use ledger::{
     hash::BlockHash,
+    light::{Checkpoint, LightError},
     state::tree::{Subtree, Tree},
     units::Height,
 };
@@ -119,12 +120,15 @@ fn it_is_believed_from_validators_or_from_the_hash_of_its_block() {
     let open = || UnverifiedArchive::open(&file[..]).unwrap();
     let error = open().verify_by(by_genesis).unwrap_err();
     assert!(matches!(error, ArchiveError::Manifest(_)), "{error}");
-    let by_block = |block| move |m: UntrustedManifest| m.verify_block(Height(7), block);
+    let by_block = |hash| {
+        let height = Height(7);
+        move |m: UntrustedManifest| m.verify_block(Checkpoint { height, hash })
+    };
     assert!(open().verify_by(by_block(manifest.block())).is_ok());
     let error = open().verify_by(by_block(BlockHash([9; 32]))).unwrap_err();
     let other = matches!(
         error,
-        ArchiveError::Manifest(ManifestError::OtherBlock { .. })
+        ArchiveError::Manifest(ManifestError::Light(LightError::OtherBlock { .. }))
     );
     assert!(other, "{error}");
 }

@@ -4,10 +4,9 @@ use super::{CHUNK_BYTES_MAX_MAX, CHUNK_BYTES_MAX_MIN, CHUNKS_MAX, FORMAT};
 use crate::chunk;
 use ledger::{
     codec::CodecError,
-    hash::{BlockHash, Hash, StateRoot},
+    hash::{Hash, StateRoot},
     light::LightError,
     state::tree::{FoldError, Prefix},
-    units::Height,
 };
 
 /// Why a manifest is refused.
@@ -26,20 +25,6 @@ pub enum ManifestError {
         found: Hash,
         /// The id asked for.
         expected: Hash,
-    },
-    /// It is of another block than the one that is trusted.
-    #[error(
-        "it shows height {found_height}, block {found}; trusted is height {height}, block {expected}"
-    )]
-    OtherBlock {
-        /// The height trusted.
-        height: Height,
-        /// The block trusted.
-        expected: BlockHash,
-        /// Its height.
-        found_height: Height,
-        /// Its block.
-        found: BlockHash,
     },
     /// The genesis that is trusted names no validators.
     #[error("the genesis is of no use: {0}")]

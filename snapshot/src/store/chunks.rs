@@ -42,14 +42,18 @@ impl Store {
 
     fn put_whole(&self, id: ChunkId, bytes: &[u8]) -> Result<u64> {
         let path = self.chunk_path(&id);
-        if self.has_chunk(&id) {
-            return Ok(0);
+        {
+            let mut index = self.index();
+            if index.homes.contains(&id) {
+                return Ok(0);
+            }
+            // Its old file is not to be removed any more: it gets a new one.
+            index.removing.remove(&id);
         }
         disk::write(&path, bytes, Durable::Later)?;
         let bytes = disk::len(&path)?;
         let mut index = self.index();
         index.homes.put(id, Home::Whole { bytes });
-        index.removing.remove(&id);
         index.unsynced.insert(id);
         Ok(bytes)
     }

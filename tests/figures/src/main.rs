@@ -3,7 +3,7 @@
 //! ```text
 //! just figures                       all of it: about 30 minutes on two cores, 12 GB of memory
 //! SIZES=10000,100000 just figures    smaller states only
-//! ONLY=tree,jmt,store,system         some of the parts; the others keep what was measured last
+//! ONLY=tree,jmt,proofs,store,system         some of the parts; the others keep what was measured last
 //! ```
 //! What was measured is kept, a line of JSON each, in `target/figures/`, one file a part.
 
@@ -12,15 +12,16 @@ mod plot;
 mod system;
 
 use anyhow::{Context, Result, ensure};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::{
     env, fs,
+    io::Write,
     path::{Path, PathBuf},
     process::Command,
 };
 
 /// The parts, and the commands that measure those that are benchmarks of a crate.
-const PARTS: [&str; 4] = ["tree", "jmt", "store", "system"];
+const PARTS: [&str; 5] = ["tree", "jmt", "proofs", "store", "system"];
 const SIZES: &str = "10000,100000,1000000,10000000";
 
 /// Everything measured, of one part after another.
@@ -57,6 +58,10 @@ fn main() -> Result<()> {
         let _ = fs::remove_file(&out);
         match part {
             "tree" => bench(&root, "tintype-ledger", "tree", &sizes, &out)?,
+            "proofs" => {
+                let sizes = sizes_up_to(&sizes, 1_000_000);
+                bench(&root, "tintype-ledger", "proofs", &sizes, &out)?;
+            }
             "store" => bench(&root, "tintype-snapshot", "store", &sizes, &out)?,
             "jmt" => {
                 let manifest = root.join("tests/peers/Cargo.toml");
@@ -68,12 +73,28 @@ fn main() -> Result<()> {
             }
             _ => system::measure(&root, &sizes, &out)?,
         }
+        note_commit(&root, part, &out)?;
     }
     let mut figures = Vec::new();
     for part in PARTS {
         figures.extend(lines(&kept.join(format!("{part}.jsonl")))?);
     }
     page::write(&root, &Figures(figures))
+}
+
+/// Notes what code a part was measured on.
+fn note_commit(root: &Path, part: &str, out: &Path) -> Result<()> {
+    let git = |words: &[&str]| -> Result<String> {
+        let output = Command::new("git").current_dir(root).args(words).output()?;
+        Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    };
+    let mut commit = git(&["log", "-1", "--format=%h of %cs"])?;
+    if !git(&["status", "--porcelain", "--", "*.rs", "*.toml"])?.is_empty() {
+        commit.push_str(", changed");
+    }
+    let line = json!({"bench": "commit", "case": part, "commit": commit});
+    let mut file = fs::File::options().append(true).open(out)?;
+    Ok(writeln!(file, "{line}")?)
 }
 
 fn bench(root: &Path, package: &str, name: &str, sizes: &str, out: &Path) -> Result<()> {

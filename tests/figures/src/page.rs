@@ -1,20 +1,27 @@
 //! `docs/benchmarks.md` and its plots, from what was measured.
 
 use crate::{
-    Figures,
+    Figures, PARTS,
     plot::{Line, draw, short},
 };
 use anyhow::Result;
 use serde_json::Value;
-use std::{fmt::Write as _, fs, path::Path, process::Command};
+use std::{fmt::Write as _, fs, path::Path};
 
 /// Writes the page and draws the plots.
 pub fn write(root: &Path, figures: &Figures) -> Result<()> {
     let plots = root.join("docs/plots");
     fs::create_dir_all(&plots)?;
     let mut page = String::from(HEAD);
-    writeln!(page, "Measured on: {}, {}.\n", machine(), commit(root))?;
+    writeln!(
+        page,
+        "Measured on: {}; {}.
+",
+        machine(),
+        commits(figures)
+    )?;
     tree(&mut page, figures, &plots)?;
+    proofs(&mut page, figures)?;
     store(&mut page, figures, &plots)?;
     system(&mut page, figures, &plots)?;
     fs::write(root.join("docs/benchmarks.md"), page)?;
@@ -110,6 +117,40 @@ a hash map in memory, with the same batches (`just peers`).
         ],
     )?;
     page.push_str("\n![time of an update](plots/tree-cost.svg)\n\n");
+    Ok(())
+}
+
+fn proofs(page: &mut String, figures: &Figures) -> Result<()> {
+    page.push_str(
+        "\
+## Proofs
+
+`cargo bench -p tintype-ledger --bench proofs`, of the largest tree. A range of 1,000 is that many records of a space with proof that none is
+left out.
+
+| proof | entries of the tree | bytes | made in, microseconds | checked in |
+|---|---|---|---|---|
+",
+    );
+    for case in [
+        "inclusion",
+        "absence",
+        "range of 1",
+        "range of 100",
+        "range of 1000",
+    ] {
+        if let Some(f) = figures.of("proof", case).last() {
+            writeln!(
+                page,
+                "| {case} | {} | {} | {:.1} | {:.1} |",
+                short(number(f, "entries")),
+                number(f, "bytes"),
+                number(f, "prove_us"),
+                number(f, "verify_us"),
+            )?;
+        }
+    }
+    page.push('\n');
     Ok(())
 }
 
@@ -269,13 +310,11 @@ fn machine() -> String {
     )
 }
 
-fn commit(root: &Path) -> String {
-    let output = Command::new("git")
-        .current_dir(root)
-        .args(["log", "-1", "--format=commit %h of %cs"])
-        .output();
-    output.map_or_else(
-        |_| String::new(),
-        |o| String::from_utf8_lossy(&o.stdout).trim().to_owned(),
-    )
+/// What code each part was measured on.
+fn commits(figures: &Figures) -> String {
+    let of = |part: &&str| {
+        let figure = figures.of("commit", part).into_iter().next()?;
+        Some(format!("{part} at {}", figure["commit"].as_str()?))
+    };
+    PARTS.iter().filter_map(of).collect::<Vec<_>>().join(", ")
 }

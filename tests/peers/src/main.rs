@@ -5,6 +5,8 @@
 
 #[path = "../../../ledger/benches/tree/measure.rs"]
 mod measure;
+#[path = "../../../ledger/benches/tree/out.rs"]
+mod out;
 mod peer;
 #[path = "../../../ledger/benches/tree/report.rs"]
 mod report;
@@ -12,7 +14,7 @@ mod report;
 mod workload;
 
 fn main() {
-    report::each_size("1000000", |entries| {
+    out::each_size("1000000", |entries| {
         let ours = measure::apply(entries);
         let theirs = peer::apply(entries);
         report::number("tree", entries, "ratio", "times_jmt", ours / theirs);

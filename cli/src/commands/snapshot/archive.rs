@@ -14,6 +14,7 @@ use ::node::config::NodeDir;
 use indicatif::{ProgressBar, ProgressStyle};
 use ledger::{
     hash::{BlockHash, Hash, StateRoot},
+    light::Checkpoint,
     store::DirLock,
     units::Height,
 };
@@ -159,7 +160,12 @@ pub fn verify(context: &Context, file: &str, trust: &TrustArgs) -> Result {
 ///
 /// # Errors
 /// Exit code 4 if the archive has a fault: then the folder is as it was.
-pub fn import(context: &Context, file: &str, node: Option<&str>, trust: Option<&str>) -> Result {
+pub fn import(
+    context: &Context,
+    file: &str,
+    node: Option<&str>,
+    trust: Option<Checkpoint>,
+) -> Result {
     let dir = node_dir(context, node)?;
     // A testnet's node that was wiped gets its own again when it starts.
     let genesis = dir.genesis().or_else(|error| {
@@ -167,14 +173,7 @@ pub fn import(context: &Context, file: &str, node: Option<&str>, trust: Option<&
         of_testnet.map_err(|_| Failure::from(error))
     })?;
     let chain = genesis.chain_id();
-    let trust = match trust {
-        Some(text) => TrustArgs {
-            trust: Some(text.to_owned()),
-            genesis: None,
-        }
-        .resolve(context)?,
-        None => Trust::Genesis(Box::new(genesis)),
-    };
+    let trust = trust.map_or_else(|| Trust::Genesis(Box::new(genesis)), Trust::Block);
     let (archive, bytes) = open(file, &trust)?;
     if archive.manifest().header().chain != chain {
         let message = format!(

@@ -17,7 +17,7 @@ use ::node::config::NodeDir;
 use clap::Subcommand;
 use ledger::{
     hash::{Hash, StateRoot},
-    light::LightError,
+    light::{Checkpoint, LightError},
     units::Height,
 };
 use serde::Serialize;
@@ -64,7 +64,7 @@ pub enum SnapshotCommand {
         into: Option<String>,
         /// Believe the snapshot if it is of this block, whoever its validators are
         #[arg(long, value_name = "HEIGHT:HASH")]
-        trust: Option<String>,
+        trust: Option<Checkpoint>,
     },
     /// Check the snapshot in a file from its first byte to its last; no node is needed
     Verify {
@@ -99,7 +99,7 @@ pub fn run(context: &Context, command: &SnapshotCommand) -> Result {
             trust,
         } => archive::export(context, *height, file, *force, trust),
         SnapshotCommand::Import { file, into, trust } => {
-            archive::import(context, file, into.as_deref(), trust.as_deref())
+            archive::import(context, file, into.as_deref(), *trust)
         }
         SnapshotCommand::Verify { file, trust } => archive::verify(context, file, trust),
         SnapshotCommand::Diff { left, right, trust } => diff::run(context, left, right, trust),

@@ -6,7 +6,7 @@ use crate::{
     testnet::Testnet,
 };
 use clap::Args;
-use ledger::{genesis::Genesis, hash::BlockHash, units::Height};
+use ledger::{genesis::Genesis, light::Checkpoint};
 use snapshot::{
     archive::ArchiveError,
     manifest::{Manifest, ManifestError, UntrustedManifest},
@@ -18,7 +18,7 @@ use std::path::PathBuf;
 pub struct TrustArgs {
     /// Believe the snapshot if it is of this block, whoever its validators are
     #[arg(long, value_name = "HEIGHT:HASH")]
-    pub trust: Option<String>,
+    pub trust: Option<Checkpoint>,
     /// Believe it from this genesis [default: the one in the testnet's or node's folder]
     #[arg(long, value_name = "FILE", conflicts_with = "trust")]
     pub genesis: Option<PathBuf>,
@@ -30,7 +30,7 @@ pub enum Trust {
     /// The validators of a genesis, and those who follow from them.
     Genesis(Box<Genesis>),
     /// One block.
-    Block(Height, BlockHash),
+    Block(Checkpoint),
 }
 
 impl TrustArgs {
@@ -39,8 +39,8 @@ impl TrustArgs {
     /// # Errors
     /// If there is nothing to trust.
     pub fn resolve(&self, context: &Context) -> Result<Trust> {
-        if let Some(text) = &self.trust {
-            return block_of(text);
+        if let Some(checkpoint) = self.trust {
+            return Ok(Trust::Block(checkpoint));
         }
         let genesis = match &self.genesis {
             Some(path) => {
@@ -64,19 +64,6 @@ impl TrustArgs {
     }
 }
 
-fn block_of(text: &str) -> Result<Trust> {
-    let parsed = text.split_once(':').and_then(|(height, hash)| {
-        let height = height.parse().ok().map(Height)?;
-        let hash: BlockHash = hash.parse().ok()?;
-        Some(Trust::Block(height, hash))
-    });
-    parsed.ok_or_else(|| {
-        Failure::usage(format!("{text:?} is no HEIGHT:HASH")).help(
-            "`tintype query block HEIGHT` on a node that is trusted shows the hash, 64 hex digits",
-        )
-    })
-}
-
 impl Trust {
     /// Believes a manifest, or says why not.
     ///
@@ -93,7 +80,7 @@ impl Trust {
                     .map_err(|error| ManifestError::Trusted(error.to_string()))?;
                 claimed.verify(&genesis.chain_id(), &trusted)
             }
-            Self::Block(height, block) => claimed.verify_block(*height, *block),
+            Self::Block(checkpoint) => claimed.verify_block(*checkpoint),
         }
     }
 }

@@ -1,8 +1,7 @@
 //! SHA-256 of two messages at a time.
 //!
 //! One compression is a chain of instructions that each wait for the one before. Two chains that know nothing of each other run
-//! side by side in the same processor and take half the time each. (Measured on an AMD EPYC of 2021: 45 to 60 ns a block alone, 20 to 30
-//! in a pair. Three or four do not fit the registers and gain nothing.)
+//! side by side in the same processor and take about half the time each. Three or four do not fit the registers and gain nothing.
 //!
 //! On x86-64 with the SHA extensions this is written out; on every other processor messages go through `sha2`, one by one.
 
