@@ -31,7 +31,7 @@ use ledger::{
 };
 use p2p::{Peer, Request, Response};
 pub(super) use plan::Having;
-use plan::{Heard, Plan, jumps, plan};
+use plan::{Heard, LAG_MIN, Plan, jumps, plan};
 use std::{
     collections::BTreeSet,
     sync::{
@@ -127,7 +127,7 @@ pub(super) async fn look_ahead(
     let begun = Instant::now();
     while begun.elapsed() < LISTEN_AHEAD {
         let heard = shared.heard_of();
-        if let Some(height_min) = jumps(SyncMode::Snapshot, shared.latest(), &heard) {
+        if let Some(height_min) = jumps(Some(1), shared.latest(), &heard) {
             return fetch_ahead(shared, height_min, stopping).await;
         }
         if configured > 0 && heard.len() >= configured {
@@ -152,6 +152,8 @@ pub(super) async fn jump(
     mode: SyncMode,
     mut stopping: watch::Receiver<bool>,
 ) -> Result<(), NodeError> {
+    // Also of a node that is to catch up by snapshots: one that executes blocks is a few behind at any time.
+    let lag_min = (mode != SyncMode::Blocks).then_some(LAG_MIN);
     loop {
         let stopped = async {
             let _ = stopping.wait_for(|stop| *stop).await;
@@ -164,7 +166,7 @@ pub(super) async fn jump(
             // The caller sees that too, and ends this.
             return std::future::pending().await;
         }
-        let Some(height_min) = jumps(mode, shared.latest(), &shared.heard_of()) else {
+        let Some(height_min) = jumps(lag_min, shared.latest(), &shared.heard_of()) else {
             continue;
         };
         if fetch_ahead(shared, height_min, stopping.clone()).await? {

@@ -59,7 +59,7 @@ pub(super) fn plan(mode: SyncMode, heard: Heard) -> Plan {
 }
 
 /// Blocks that are executed sooner than a snapshot is fetched and loaded.
-const LAG_MIN: u64 = 1_000;
+pub(super) const LAG_MIN: u64 = 1_000;
 
 /// What a peer has.
 #[derive(Clone, Copy, Debug)]
@@ -71,19 +71,13 @@ pub(in crate::runtime) struct Having {
 }
 
 /// Whether a node whose state is of height `own` should fetch a snapshot instead of executing the blocks, and from which height
-/// on one is worth it.
-///
-/// It should when snapshots are far ahead of it, or when nobody has the block that comes next.
-pub(super) fn jumps(mode: SyncMode, own: Height, peers: &[Having]) -> Option<Height> {
+/// on one is worth it: if a peer has one that is `lag_min` blocks ahead, or any that is ahead while nobody has the block that
+/// comes next.
+pub(super) fn jumps(lag_min: Option<u64>, own: Height, peers: &[Having]) -> Option<Height> {
     let newest = peers.iter().filter_map(|peer| peer.snapshot).max()?;
     let next = own.next();
     let blocks_are_gone = peers.iter().all(|peer| peer.earliest_block > next);
-    let lag_min = match mode {
-        SyncMode::Blocks if !blocks_are_gone => return None,
-        _ if blocks_are_gone => 1,
-        SyncMode::Snapshot | SyncMode::Blocks => 1,
-        SyncMode::Auto => LAG_MIN,
-    };
+    let lag_min = if blocks_are_gone { 1 } else { lag_min? };
     let height_min = Height(own.0.saturating_add(lag_min));
     (newest >= height_min).then_some(height_min)
 }
@@ -102,18 +96,19 @@ mod tests {
     #[test]
     fn a_node_that_lags_little_executes_blocks() {
         let own = Height(500);
-        for (mode, newest, from) in [
-            (SyncMode::Auto, 1_499, None),
-            (SyncMode::Auto, 1_500, Some(1_500)),
-            (SyncMode::Snapshot, 501, Some(501)),
-            (SyncMode::Snapshot, 500, None),
-            (SyncMode::Blocks, 90_000, None),
+        for (lag_min, newest, from) in [
+            (Some(LAG_MIN), 501, None),
+            (Some(LAG_MIN), 1_499, None),
+            (Some(LAG_MIN), 1_500, Some(1_500)),
+            (Some(1), 501, Some(501)),
+            (Some(1), 500, None),
+            (None, 90_000, None),
         ] {
             let peers = [having(1, newest), having(1, 0)];
-            let found = jumps(mode, own, &peers);
-            assert_eq!(found, from.map(Height), "{mode:?}, {newest}");
+            let found = jumps(lag_min, own, &peers);
+            assert_eq!(found, from.map(Height), "{lag_min:?}, {newest}");
         }
-        assert_eq!(jumps(SyncMode::Auto, own, &[]), None);
+        assert_eq!(jumps(Some(1), own, &[]), None);
     }
 
     #[test]
@@ -121,9 +116,9 @@ mod tests {
         let own = Height(500);
         let all_gone = [having(502, 510), having(700, 710)];
         let one_has_it = [having(501, 510), having(700, 710)];
-        for mode in [SyncMode::Auto, SyncMode::Blocks] {
-            assert_eq!(jumps(mode, own, &all_gone), Some(Height(501)));
-            assert_eq!(jumps(mode, own, &one_has_it), None);
+        for lag_min in [Some(LAG_MIN), None] {
+            assert_eq!(jumps(lag_min, own, &all_gone), Some(Height(501)));
+            assert_eq!(jumps(lag_min, own, &one_has_it), None);
         }
     }
 
