@@ -8,8 +8,10 @@ mod execute;
 mod generated;
 pub mod places;
 pub mod tree;
+mod view;
 
 pub use execute::{Code, Executed, Execution, Inadmissible, InvalidBlock, Outcome};
+pub use view::View;
 
 use crate::{
     codec,
@@ -20,7 +22,7 @@ use crate::{
 };
 use entries::{Account, Entry, Key, Record, Space, ValidatorSets};
 use std::sync::Arc;
-use tree::{Change, Op, Place, Tree};
+use tree::{Change, EntryRef, Op, Place, Tree};
 
 /// Bytes of an entry's encoded value, at the most: the largest record, or the largest validator sets.
 const VALUE_BYTES_MAX: usize = 1 << 20;
@@ -185,9 +187,12 @@ fn read<E: Entry>(tree: &Tree, name: &E::Name) -> Option<E> {
     read_at(tree, &E::key(name), &E::key(name).place())
 }
 
-/// Two spaces may want one place; only the key says whose entry it is.
 fn read_at<E: Entry>(tree: &Tree, key: &Key, place: &Place) -> Option<E> {
-    let entry = tree.get(place)?;
+    decoded(tree.get(place)?, key)
+}
+
+/// Two spaces may want one place; only the key says whose entry it is.
+fn decoded<E: Entry>(entry: EntryRef<'_>, key: &Key) -> Option<E> {
     if entry.key != key.encode() {
         return None;
     }

@@ -155,7 +155,7 @@ fn fold_with(
 }
 
 impl Part {
-    fn summary(&self) -> Summary {
+    pub(super) fn summary(&self) -> Summary {
         Summary {
             hash: self.hash,
             totals: self.totals,

@@ -55,6 +55,7 @@ mod fold;
 mod lanes;
 mod node;
 mod page;
+mod partial;
 mod place;
 mod proof;
 mod range;
@@ -70,6 +71,7 @@ pub use changes::{Changes, Difference};
 pub use digest::{ENTRY_OVERHEAD_BYTES, Summary, Totals};
 pub use fold::{FoldError, Folded, Part, fold, fold_cut};
 pub use node::Subtree;
+pub use partial::{NotHeld, PartialTree};
 pub use place::{PLACE_BITS, Place, Prefix, PrefixError};
 pub use proof::{Proof, ProofError};
 pub use range::{

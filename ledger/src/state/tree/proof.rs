@@ -101,12 +101,7 @@ pub enum ProofError {
 impl Tree {
     /// Proves what is at `place`: an entry, or nothing.
     pub fn prove(&self, place: &Place) -> Proof {
-        let mut steps = Vec::new();
-        let end = match &self.top {
-            None => End::Empty,
-            Some(top) => End::of(walk(top, place, &mut steps), place),
-        };
-        Proof { steps, end }
+        Proof::along(Vec::new(), self.top.as_ref(), place)
     }
 }
 
@@ -160,6 +155,15 @@ impl End {
 }
 
 impl Proof {
+    /// The proof that leads by these steps to `subtree`, and on inside it; to nothing in an empty tree.
+    pub(super) fn along(mut steps: Vec<Step>, subtree: Option<&Subtree>, place: &Place) -> Self {
+        let end = match subtree {
+            None => End::Empty,
+            Some(subtree) => End::of(walk(subtree, place, &mut steps), place),
+        };
+        Self { steps, end }
+    }
+
     /// The entry at `place` in the tree of this root, or that there is none.
     ///
     /// # Errors

@@ -179,39 +179,19 @@ impl Tree {
             // It breaks off at the first leaf after the entries: nothing more is to be found then.
             let _ = found.search(At::Subtree(top));
         }
-        let Found {
-            before,
-            entries,
-            after,
-            ..
-        } = found;
-        let before = before.map(At::last).map(Leaf::of);
-        let after = after.map(Leaf::of);
-        let first = before.as_ref().map(|leaf| leaf.place);
-        let last = after.as_ref().map(|leaf| leaf.place);
-        RangeProof {
-            left: self.beside(first, true),
-            right: self.beside(last, false),
-            before,
-            entries,
-            after,
-        }
-    }
-
-    /// What hangs to the left, or to the right, of the way to the leaf at `place`.
-    fn beside(&self, place: Option<Place>, left: bool) -> Vec<Step> {
-        let mut steps = Vec::new();
-        if let (Some(top), Some(place)) = (&self.top, place) {
-            walk(top, &place, &mut steps);
-            steps.retain(|step| bit(&place.0, step.bit) == left);
-        }
-        steps
+        found.proof(|place| {
+            let mut steps = Vec::new();
+            if let Some(top) = &self.top {
+                walk(top, place, &mut steps);
+            }
+            steps
+        })
     }
 }
 
 /// A node of the tree: one that is in memory, or one inside a page.
 #[derive(Clone)]
-enum At<'a> {
+pub(super) enum At<'a> {
     Subtree(&'a Subtree),
     InPage(&'a Page, Range<usize>),
 }
@@ -261,7 +241,7 @@ impl<'a> At<'a> {
     }
 
     /// Whether all of it lies before `place`.
-    fn is_before(&self, place: &Place) -> bool {
+    pub(super) fn is_before(&self, place: &Place) -> bool {
         let last_of = |prefix: &[u8; 32], len: u16| {
             let at = parting(prefix, &place.0);
             // They part inside the prefix, and `place` is on the right.
@@ -281,7 +261,7 @@ impl<'a> At<'a> {
 }
 
 /// What a search has found so far.
-struct Found<'a> {
+pub(super) struct Found<'a> {
     range: PlaceRange,
     limits: PageLimits,
     bytes: u64,
@@ -292,7 +272,7 @@ struct Found<'a> {
 }
 
 impl<'a> Found<'a> {
-    fn new(range: PlaceRange, limits: PageLimits) -> Self {
+    pub(super) fn new(range: PlaceRange, limits: PageLimits) -> Self {
         Self {
             range,
             limits,
@@ -304,7 +284,7 @@ impl<'a> Found<'a> {
     }
 
     /// Goes through a subtree from left to right, until the first leaf after the entries.
-    fn search(&mut self, at: At<'a>) -> ControlFlow<()> {
+    pub(super) fn search(&mut self, at: At<'a>) -> ControlFlow<()> {
         if at.is_before(&self.range.from) {
             self.before = Some(at);
             return ControlFlow::Continue(());
@@ -333,6 +313,30 @@ impl<'a> Found<'a> {
             value: entry.value.to_vec(),
         });
         ControlFlow::Continue(())
+    }
+}
+
+impl Found<'_> {
+    /// The proof of what was found; `way` gives the steps from the root to a leaf.
+    pub(super) fn proof(self, way: impl Fn(&Place) -> Vec<Step>) -> RangeProof {
+        let before = self.before.map(At::last).map(Leaf::of);
+        let after = self.after.map(Leaf::of);
+        // What hangs to the left, or to the right, of the way to a leaf.
+        let beside = |leaf: &Option<Leaf>, left: bool| {
+            let Some(Leaf { place, .. }) = leaf else {
+                return Vec::new();
+            };
+            let mut steps = way(place);
+            steps.retain(|step| bit(&place.0, step.bit) == left);
+            steps
+        };
+        RangeProof {
+            left: beside(&before, true),
+            right: beside(&after, false),
+            before,
+            entries: self.entries,
+            after,
+        }
     }
 }
 

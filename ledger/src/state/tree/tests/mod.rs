@@ -3,6 +3,7 @@
 mod cuts;
 mod fixtures;
 mod histories;
+mod partial;
 mod proofs;
 mod ranges;
 mod reads;
