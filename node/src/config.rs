@@ -20,6 +20,10 @@ use std::{
 
 /// Bytes that any of the files read here may have; a genesis with very many accounts has the most.
 const FILE_BYTES_MAX: u64 = 64 << 20;
+/// Spaces that a node which follows some may follow.
+pub const SPACES_MAX: usize = 1_000;
+/// Bytes of a space's name.
+const SPACE_BYTES_MAX: usize = 256;
 /// Characters of a node's name.
 pub const NODE_NAME_BYTES_MAX: usize = 64;
 
@@ -195,7 +199,7 @@ impl Default for Snapshots {
 }
 
 /// How a node catches up.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Sync {
     /// The way.
@@ -205,6 +209,9 @@ pub struct Sync {
     /// A block that is trusted, `HEIGHT:HASH`: a snapshot is believed from its validators on, not from the genesis's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trust: Option<Checkpoint>,
+    /// The spaces that it follows, from snapshot to snapshot, and nothing else of the chain. None: the whole chain.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub spaces: Vec<String>,
 }
 
 /// The way a node catches up.
@@ -294,6 +301,23 @@ impl Config {
         }
         if self.snapshots.keep == 0 {
             return wrong("snapshots.keep", "0".into(), "at least 1");
+        }
+        let spaces = &self.sync.spaces;
+        if spaces.len() > SPACES_MAX {
+            return wrong(
+                "sync.spaces",
+                spaces.len().to_string(),
+                "at most 1000 spaces",
+            );
+        }
+        let fits = |name: &&String| (1..=SPACE_BYTES_MAX).contains(&name.len());
+        if let Some(bad) = spaces.iter().find(|name| !fits(name)) {
+            let value = format!("a name of {} bytes", bad.len());
+            return wrong("sync.spaces", value, "names of 1 to 256 bytes");
+        }
+        if self.sync.backfill && !spaces.is_empty() {
+            let wanted = "false on a node that follows some spaces: it keeps no blocks";
+            return wrong("sync.backfill", "true".into(), wanted);
         }
         let addresses = [
             ("p2p.listen", &self.p2p.listen),

@@ -10,7 +10,7 @@ use ledger::{
     hash::{BlockHash, ChainId, Hash, StateRoot, TxId, ValidatorSetHash},
     keys::PublicKey,
     light::LightBlock,
-    state::{Outcome, State},
+    state::{Outcome, View},
     transaction::{SignedTransaction, TransactionError},
     units::{Height, Nonce},
     untrusted::Untrusted,
@@ -53,6 +53,9 @@ pub enum Refusal {
     /// The node has not caught up, or is stopping.
     #[error("this node does not follow the chain at the moment: {0}")]
     NotReady(String),
+    /// The node follows some spaces, and no blocks.
+    #[error("this node follows some spaces only, and takes no transactions")]
+    FollowsSpaces,
 }
 
 /// What is known of a transaction.
@@ -166,6 +169,8 @@ pub struct Status {
     pub stands_still: Option<Duration>,
     /// Whether it follows the chain.
     pub ready: bool,
+    /// The spaces that it follows; none if it follows the whole chain.
+    pub spaces: Vec<String>,
 }
 
 /// How far down a node's history reaches, and how far it is to.
@@ -224,11 +229,11 @@ pub trait Backend: Send + Sync + 'static {
     fn genesis(&self) -> &Genesis;
     /// What it says of itself.
     fn status(&self) -> Status;
-    /// The state after a height, if it is kept in memory (the last ones are).
+    /// The state after a height, if it is kept in memory (the last ones are); of a node that follows some spaces, what it holds.
     ///
     /// # Errors
     /// [`NotHere`].
-    fn state(&self, height: Option<Height>) -> Result<State, NotHere>;
+    fn state(&self, height: Option<Height>) -> Result<View, NotHere>;
     /// The nonce an account's next transaction should carry, those that wait counted.
     fn next_nonce(&self, address: &ledger::hash::Address) -> Nonce;
     /// A block.
@@ -243,6 +248,13 @@ pub trait Backend: Send + Sync + 'static {
     /// # Errors
     /// [`NotHere`].
     fn light_block(&self, name: &BlockName) -> Result<LightBlock, NotHere> {
+        self.logged_light_block(name)
+    }
+    /// The same, of a block that the node has itself.
+    ///
+    /// # Errors
+    /// [`NotHere`].
+    fn logged_light_block(&self, name: &BlockName) -> Result<LightBlock, NotHere> {
         let CommittedBlock {
             block, certificate, ..
         } = self.block(name)?;

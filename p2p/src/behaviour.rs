@@ -172,7 +172,7 @@ fn behaviour(config: &Config, keypair: &Keypair) -> Result<Behaviour, String> {
         blocked: allow_block_list::Behaviour::default(),
         ping: ping::Behaviour::new(ping),
         identify: identify::Behaviour::new(identify),
-        gossip: gossip(chain)?,
+        gossip: gossip(chain, config.relays)?,
         requests,
     })
 }
@@ -188,14 +188,23 @@ fn connection_limits(limits: &Limits) -> ConnectionLimits {
         .with_max_pending_outgoing(Some(DIALS_MAX))
 }
 
-fn gossip(chain: &ChainId) -> Result<Gossipsub, String> {
+fn gossip(chain: &ChainId, relays: bool) -> Result<Gossipsub, String> {
     let topics = Channel::ALL.map(|channel| (channel, channel.topic(chain)));
     let data_bytes_max: HashMap<_, _> = topics
         .iter()
         .map(|(channel, topic)| (topic.hash(), channel.bytes_max() + EDITION_BYTES))
         .collect();
     let bytes_max = data_bytes_max.values().max().copied().unwrap_or(0);
-    let config = gossipsub::ConfigBuilder::default()
+    let mut config = gossipsub::ConfigBuilder::default();
+    if !relays {
+        // Whoever grafts it is pruned: a mesh of those who forward nothing would be slow for everybody.
+        config
+            .mesh_outbound_min(0)
+            .mesh_n_low(0)
+            .mesh_n(0)
+            .mesh_n_high(0);
+    }
+    let config = config
         .validation_mode(ValidationMode::Anonymous)
         .validate_messages()
         .message_id_fn(|message| {

@@ -9,6 +9,7 @@
 //! | [`chunk`] | a subtree as bytes | none |
 //! | [`compare`] | what differs between two snapshots | none |
 //! | [`archive`] | a snapshot in one file | what the caller opens |
+//! | [`scope`] | what of a state is wanted: all of it, or some of its chunks | none |
 //! | [`sync`] | the joiner: replies in, requests out | none |
 //! | [`store`] | the chunk store, its writer, retention | disk |
 //!
@@ -23,6 +24,7 @@ pub mod archive;
 pub mod chunk;
 pub mod compare;
 pub mod manifest;
+pub mod scope;
 pub mod store;
 pub mod sync;
 

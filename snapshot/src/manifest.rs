@@ -262,7 +262,7 @@ impl UntrustedManifest {
 pub struct Picture {
     /// What it consists of.
     pub manifest: Arc<Manifest>,
-    /// The state.
+    /// The state, or some of its chunks.
     pub tree: Tree,
 }
 
@@ -270,7 +270,8 @@ impl Picture {
     /// The chunk on which what lies below `prefix` now can be a patch, and what it holds.
     pub fn base_of(&self, prefix: &Prefix) -> Option<(ChunkId, Subtree)> {
         let base = self.manifest.chunk_of_all_below(prefix)?;
-        Some((base.id(), self.tree.subtree(&base.prefix)?))
+        let held = self.tree.subtree(&base.prefix)?;
+        (held.part() == base.part()).then(|| (base.id(), held))
     }
 }
 

@@ -30,6 +30,10 @@ pub struct NodeArgs {
     /// you trust told you its hash
     #[arg(long, value_name = "HEIGHT:HASH")]
     pub trust: Option<Checkpoint>,
+    /// Follow this space, from snapshot to snapshot, and nothing else of the chain; may be given several times. As with
+    /// `spaces` under `[sync]` in tintype.toml
+    #[arg(long, value_name = "NAME", conflicts_with = "backfill")]
+    pub space: Vec<String>,
 }
 
 /// Runs the node in `--dir`.
@@ -88,9 +92,14 @@ fn run_node(dir: &NodeDir, args: &NodeArgs) -> Result {
         })?;
     }
     let (backfill, trust) = (args.backfill, args.trust);
+    let config_file = dir.config_file();
+    let mut named = dir.config()?;
+    named.sync.spaces.extend(args.space.iter().cloned());
+    named.check(&config_file)?;
     let change = |config: &mut ::node::config::Config| {
         config.sync.backfill |= backfill;
         config.sync.trust = trust.or(config.sync.trust);
+        config.sync.spaces.extend(args.space.iter().cloned());
     };
     ::node::runtime::run(dir, change).map_err(|e| Failure::failed("node_failed", e.to_string()))
 }

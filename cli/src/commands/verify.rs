@@ -187,7 +187,7 @@ pub fn compare(clients: &[Client], height: Option<Height>) -> Result<Roots> {
     }
     let following = answering
         .iter()
-        .filter(|(_, status)| status.ready || status.sync.is_none());
+        .filter(|(_, status)| status.spaces.is_empty() && (status.ready || status.sync.is_none()));
     let common = following.map(|(_, status)| status.height).min();
     let Some(height) = height.or(common) else {
         let nobody = Failure::new(Exit::Unreachable, "unreachable", "no node answers");

@@ -117,6 +117,8 @@ pub struct NodeStatus {
     pub alarm: Option<String>,
     /// For how long no block has become final there, if that is longer than any pause of an idle chain.
     pub stands_still_seconds: Option<u64>,
+    /// The spaces that it follows; empty if it follows the whole chain.
+    pub spaces: Vec<String>,
 }
 
 impl NodeStatus {
@@ -140,12 +142,14 @@ impl NodeStatus {
             sync: None,
             alarm: None,
             stands_still_seconds: None,
+            spaces: Vec::new(),
         }
     }
 
-    /// Whether its root is compared with others': not while it catches up.
+    /// Whether its root is compared with others': not while it catches up, nor of one that has the roots of snapshots alone.
     pub(super) fn follows(&self) -> bool {
-        self.state == State::Running && (self.ready || self.sync.is_none())
+        let caught_up = self.ready || self.sync.is_none();
+        self.state == State::Running && self.spaces.is_empty() && caught_up
     }
 
     fn fill(&mut self, status: api::Status) {
@@ -165,6 +169,7 @@ impl NodeStatus {
         self.sync = status.sync;
         self.alarm = status.alarm;
         self.stands_still_seconds = status.stands_still_seconds;
+        self.spaces = status.spaces;
     }
 }
 

@@ -70,10 +70,14 @@ fn with_alarms(mut text: String, status: &TestnetStatus) -> String {
 }
 
 fn row(node: &NodeStatus, status: &TestnetStatus) -> Vec<String> {
-    let role = match (node.validator, node.voting) {
-        (false, _) => " (follows)",
-        (true, false) if node.state == State::Running && node.alarm.is_none() => " (no vote yet)",
-        (true, _) => "",
+    let role = match (node.validator, node.voting, node.spaces.len()) {
+        (false, _, 0) => " (follows)".to_owned(),
+        (false, _, 1) => " (follows a space)".to_owned(),
+        (false, _, count) => format!(" (follows {count} spaces)"),
+        (true, false, _) if node.state == State::Running && node.alarm.is_none() => {
+            " (no vote yet)".to_owned()
+        }
+        (true, _, _) => String::new(),
     };
     let state = match &node.sync {
         Some(sync) if node.state == State::Running => {

@@ -49,6 +49,11 @@ pub(super) const fn refusal(refusal: &Refusal) -> Why {
             "not_ready",
             "wait until /ready answers 200, or send it to another node",
         ),
+        Refusal::FollowsSpaces => why(
+            StatusCode::MISDIRECTED_REQUEST,
+            "not_followed",
+            "send it to a node that follows the whole chain",
+        ),
     }
 }
 

@@ -10,6 +10,7 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use ledger::state::tree::NotHeld;
 
 /// A request that fails, and how.
 #[derive(Debug)]
@@ -114,6 +115,20 @@ impl From<NotHere> for ApiError {
             NotHere::Failed(_) => return Self::internal(message),
         };
         Self::new(status, code, message, help)
+    }
+}
+
+impl From<NotHeld> for ApiError {
+    fn from(NotHeld(_): NotHeld) -> Self {
+        let message =
+            "this node follows some spaces only, and does not hold what would prove the answer";
+        let help = "/v1/status names its spaces; ask a node that follows the whole chain. Of a space without records, list them instead";
+        Self::new(
+            StatusCode::MISDIRECTED_REQUEST,
+            "not_followed",
+            message,
+            help,
+        )
     }
 }
 

@@ -105,6 +105,7 @@ pub(super) async fn status(
             sync: status.sync.as_ref().map(Into::into),
             alarm: status.alarm,
             stands_still_seconds: status.stands_still.map(|since| since.as_secs()),
+            spaces: status.spaces,
             name: status.name,
         }))
     })

@@ -11,16 +11,19 @@ use axum::{Json, extract::State, http::Uri};
 use ledger::{
     block::CertifiedHeader,
     codec,
-    genesis::{Genesis, GenesisValidator},
+    genesis::{Genesis, GenesisValidator, Parameters},
     hash::Address,
-    state::{State as Picture, entries::Key},
+    state::{
+        View,
+        entries::{self, Key},
+    },
     units::Height,
 };
 
 /// A name in a path may have no more bytes than this, even if the chain allows less.
 const NAME_BYTES_MAX: usize = 256;
 
-pub(super) fn picture(node: &dyn Backend, at: At) -> Result<Picture, ApiError> {
+pub(super) fn picture(node: &dyn Backend, at: At) -> Result<View, ApiError> {
     Ok(node.state(at.height)?)
 }
 
@@ -38,13 +41,20 @@ fn certified(node: &dyn Backend, height: Height) -> Option<CertifiedHeader> {
 }
 
 /// What stands behind an answer from `state` about the entry of `key`.
-pub(super) fn evidence(node: &dyn Backend, state: &Picture, key: &Key, at: At) -> Evidence {
-    let proof = || codec::encode(&state.tree().prove(&key.place()));
-    evidence_by(node, state, at.proof.then(proof))
+pub(super) fn evidence(
+    node: &dyn Backend,
+    state: &View,
+    key: &Key,
+    at: At,
+) -> Result<Evidence, ApiError> {
+    let prove = || state.tree().prove(&key.place());
+    let proof = at.proof.then(prove).transpose()?;
+    let proof = proof.map(|proof| codec::encode(&proof));
+    Ok(evidence_by(node, state, proof))
 }
 
 /// What stands behind an answer from `state`, by this proof if one is wanted.
-pub(super) fn evidence_by(node: &dyn Backend, state: &Picture, proof: Option<Vec<u8>>) -> Evidence {
+pub(super) fn evidence_by(node: &dyn Backend, state: &View, proof: Option<Vec<u8>>) -> Evidence {
     let (height, state_root) = (state.height(), state.root());
     let certified = certified(node, height);
     let vouched = |c: &CertifiedHeader| c.header.state_root == state_root;
@@ -101,9 +111,9 @@ pub(super) async fn account(
     api.ask(move |node| {
         let address = address(node.genesis(), &name)?;
         let state = picture(node, at)?;
-        let evidence = evidence(node, &state, &Key::Account(address), at);
+        let evidence = evidence(node, &state, &Key::Account(address), at)?;
         let account = found_or_absent(
-            state.account(&address),
+            state.entry::<entries::Account>(&address)?,
             || format!("account {address}"),
             "check the address; an account comes to be when something is sent to it",
             &evidence,
@@ -170,14 +180,14 @@ pub(super) async fn record(
     }
     api.ask(move |node| {
         let state = picture(node, at)?;
-        let place = Key::Record {
-            space: space.clone(),
-            key: key.clone(),
-        };
-        let evidence = evidence(node, &state, &place, at);
+        let name = (space, key);
+        let place = <entries::Record as entries::Entry>::key(&name);
+        let evidence = evidence(node, &state, &place, at)?;
+        let found = state.entry::<entries::Record>(&name)?;
+        let (space, key) = name;
         let readable = String::from_utf8_lossy(&key).into_owned();
         let record = found_or_absent(
-            state.record(&space, &key),
+            found,
             || format!("record {:?} in space {space:?}", shortened(&readable)),
             "check the space and the key; a key is percent-encoded in the path",
             &evidence,
@@ -221,15 +231,15 @@ pub(super) async fn space(
     let name = space_name(extract::segment(&uri, 2))?;
     api.ask(move |node| {
         let state = picture(node, at)?;
-        let evidence = evidence(node, &state, &Key::Space(name.clone()), at);
+        let evidence = evidence(node, &state, &Key::Space(name.clone()), at)?;
         let space = found_or_absent(
-            state.space(&name),
+            state.entry::<entries::Space>(&name)?,
             || format!("space {name:?}"),
             "check its name",
             &evidence,
             at,
         )?;
-        let subtree = state.tree().subtree(&Key::space_subtree(&name));
+        let subtree = state.tree().subtree(&Key::space_subtree(&name))?;
         let totals = subtree.as_ref().map(|s| s.totals()).unwrap_or_default();
         Ok(Json(types::Space {
             space: name,
@@ -255,7 +265,8 @@ pub(super) async fn validators(
 ) -> Answer<types::Validators> {
     api.ask(move |node| {
         let state = picture(node, at)?;
-        let set = &state.validators().current;
+        let sets = state.entry::<entries::ValidatorSets>(&())?;
+        let set = &sets.ok_or_else(|| no_such("validators"))?.current;
         let known = &node.genesis().validators;
         let name = |v: &&GenesisValidator| v.name.clone();
         let validators = set.iter().map(|validator| types::Validator {
@@ -271,7 +282,7 @@ pub(super) async fn validators(
         Ok(Json(types::Validators {
             validators: validators.collect(),
             total_power: set.total(),
-            evidence: evidence(node, &state, &Key::Validators, at),
+            evidence: evidence(node, &state, &Key::Validators, at)?,
         }))
     })
     .await
@@ -287,10 +298,16 @@ pub(super) async fn parameters(
 ) -> Answer<types::ChainParameters> {
     api.ask(move |node| {
         let state = picture(node, at)?;
+        let parameters = state.entry::<Parameters>(&())?;
         Ok(Json(types::ChainParameters {
-            parameters: *state.parameters(),
-            evidence: evidence(node, &state, &Key::Parameters, at),
+            parameters: parameters.ok_or_else(|| no_such("parameters"))?,
+            evidence: evidence(node, &state, &Key::Parameters, at)?,
         }))
     })
     .await
+}
+
+/// What every state has.
+fn no_such(what: &str) -> ApiError {
+    ApiError::internal(format!("the state has no {what}"))
 }

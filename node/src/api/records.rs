@@ -11,7 +11,10 @@ use axum::{Json, extract::State, http::Uri};
 use ledger::{
     codec,
     light::{RecordsPage, read_records, records_range},
-    state::{entries::Key, tree::PageLimits},
+    state::{
+        entries::{Key, Space},
+        tree::PageLimits,
+    },
 };
 
 /// Records of a page, if nothing else is said.
@@ -50,17 +53,17 @@ pub(super) async fn list(
     api.ask(move |node| {
         let state = picture(node, at)?;
         found_or_absent(
-            state.space(&name),
+            state.entry::<Space>(&name)?,
             || format!("space {:?}", shortened(&name)),
             "check its name",
-            &evidence(node, &state, &Key::Space(name.clone()), at),
+            &evidence(node, &state, &Key::Space(name.clone()), at)?,
             at,
         )?;
         let range = records_range(&name, page.after.as_ref()).ok_or_else(|| {
             let message = "no record of that space can come after that place";
             ApiError::bad_request(message, "give the next_after of a page of the same space")
         })?;
-        let proof = state.tree().prove_range(range, limits);
+        let proof = state.tree().prove_range(range, limits)?;
         let proven = proof.verify(state.root(), range);
         let proven = proven.map_err(|e| ApiError::internal(e.to_string()))?;
         let RecordsPage {

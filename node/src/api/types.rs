@@ -119,6 +119,9 @@ pub struct Status {
     /// For how long no block has become final here, if that is longer than any pause of an idle chain: too few validators
     /// are there.
     pub stands_still_seconds: Option<u64>,
+    /// The spaces that it follows, from snapshot to snapshot; empty if it follows the whole chain.
+    #[serde(default)]
+    pub spaces: Vec<String>,
 }
 
 /// How far down a node's history reaches, and how far it is to.

@@ -1,6 +1,6 @@
 //! The runtime as the API sees it: answers from published pictures, the index, the log and the snapshots.
 
-use super::{metrics, shared::Shared, thread::Ask};
+use super::{metrics, shared::Shared, spaces::Spaces, thread::Ask};
 use crate::{
     event::Event,
     handle::{
@@ -8,13 +8,14 @@ use crate::{
         SyncProgress, TransactionStatus,
     },
 };
-use ::snapshot::chunk::ChunkId;
+use ::snapshot::{chunk::ChunkId, manifest::Manifest};
 use ledger::{
     block::CommittedBlock,
     codec,
     genesis::Genesis,
     hash::{Address, Hash, StateRoot, TxId, ValidatorSetHash},
-    state::State,
+    light::LightBlock,
+    state::{State, View, entries::Account},
     transaction::{SignedTransaction, VerifiedTransaction, verify_batch},
     units::{Height, Nonce},
     untrusted::Untrusted,
@@ -46,6 +47,36 @@ impl Shared {
     }
 }
 
+impl Shared {
+    /// Of a node that follows some spaces: where they stand.
+    fn status_of(&self, spaces: &Spaces, peers: usize, p2p: Vec<String>) -> Status {
+        let newest = spaces.newest().map(|picture| picture.manifest);
+        let newest = newest.as_deref();
+        Status {
+            name: self.name.clone(),
+            public_key: self.public_key,
+            chain: self.chain,
+            validator: false,
+            voting: false,
+            height: newest.map(Manifest::height).unwrap_or_default(),
+            earliest_block: None,
+            backfill: None,
+            head: newest.map(Manifest::certified),
+            state_root: newest.map(Manifest::root).unwrap_or_default(),
+            last_block_transactions: 0,
+            peers,
+            p2p,
+            mempool: 0,
+            snapshot: None,
+            sync: self.sync().clone(),
+            alarm: None,
+            stands_still: None,
+            ready: newest.is_some() && peers > 0,
+            spaces: spaces.names().to_vec(),
+        }
+    }
+}
+
 impl Backend for Shared {
     fn genesis(&self) -> &Genesis {
         &self.genesis
@@ -62,6 +93,9 @@ impl Backend for Shared {
             .iter()
             .map(ToString::to_string)
             .collect();
+        if let Some(spaces) = &self.spaces {
+            return self.status_of(spaces, peers, p2p);
+        }
         let stands_still = self.stands_still();
         let pictures = self.pictures();
         let state = pictures.states.back();
@@ -95,10 +129,14 @@ impl Backend for Shared {
                 && !cut_off
                 && stands_still.is_none()
                 && pictures.alarm.is_none(),
+            spaces: Vec::new(),
         }
     }
 
-    fn state(&self, height: Option<Height>) -> Result<State, NotHere> {
+    fn state(&self, height: Option<Height>) -> Result<View, NotHere> {
+        if let Some(spaces) = &self.spaces {
+            return spaces.view(height);
+        }
         if !self.follows() {
             return Err(NotHere::NotReady("it is fetching a snapshot".into()));
         }
@@ -106,7 +144,7 @@ impl Backend for Shared {
         let newest = pictures.states.back().cloned();
         let newest = newest.ok_or_else(|| NotHere::Unknown("the state".into()))?;
         let Some(asked) = height else {
-            return Ok(newest);
+            return Ok(newest.into());
         };
         let latest = newest.height();
         if asked > latest {
@@ -122,7 +160,7 @@ impl Backend for Shared {
             .iter()
             .find(|s| s.height() == asked)
             .cloned();
-        found.ok_or(NotHere::Pruned { earliest })
+        found.map(View::from).ok_or(NotHere::Pruned { earliest })
     }
 
     fn next_nonce(&self, address: &Address) -> Nonce {
@@ -137,7 +175,7 @@ impl Backend for Shared {
         nonce.unwrap_or_else(|| {
             let state = self.state(None).ok();
             state
-                .and_then(|s| s.account(address))
+                .and_then(|s| s.entry::<Account>(address).ok()?)
                 .map(|a| a.nonce)
                 .unwrap_or_default()
         })
@@ -174,6 +212,15 @@ impl Backend for Shared {
 
     fn validator_set(&self, hash: &ValidatorSetHash) -> Option<ValidatorSet> {
         self.voters.get(hash)
+    }
+
+    fn light_block(&self, name: &BlockName) -> Result<LightBlock, NotHere> {
+        match (&self.spaces, name) {
+            (None, _) => self.logged_light_block(name),
+            (Some(spaces), BlockName::Latest) => spaces.light_block(None),
+            (Some(spaces), BlockName::Height(height)) => spaces.light_block(Some(*height)),
+            (Some(_), BlockName::Hash(hash)) => Err(NotHere::Unknown(format!("the block {hash}"))),
+        }
     }
 
     fn transaction_id(&self, prefix: &str) -> Result<TxId, NotHere> {
@@ -217,6 +264,9 @@ impl Backend for Shared {
     }
 
     fn root(&self, height: Height) -> Result<StateRoot, NotHere> {
+        if let Some(spaces) = &self.spaces {
+            return Ok(spaces.view(Some(height))?.root());
+        }
         let kept = self.pictures().roots.get(&height).copied();
         if let Some(root) = kept.or_else(|| self.index.root(height)) {
             return Ok(root);
@@ -251,6 +301,9 @@ impl Backend for Shared {
             let checked =
                 tokio::task::spawn_blocking(move || verify_batch(transactions, &chain)).await;
             let not_ready = |why: &str| Err(Refusal::NotReady(why.into()));
+            if self.spaces.is_some() {
+                return vec![Err(Refusal::FollowsSpaces); count];
+            }
             if !self.follows() {
                 return vec![not_ready("it is fetching a snapshot"); count];
             }

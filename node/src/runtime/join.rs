@@ -9,7 +9,7 @@
 //! its own snapshot, and starts over from its folder.
 
 mod plan;
-mod trust;
+pub(super) mod trust;
 mod writer;
 
 use super::{NodeError, shared::Shared};
@@ -20,15 +20,12 @@ use crate::{
 };
 use ::snapshot::{
     chunk::{ChunkError, ChunkId, VerifiedChunk},
-    manifest::{ChunkRef, Manifest, ManifestId, Picture},
+    manifest::{ChunkRef, ManifestId, Picture},
+    scope::Scope,
     store::{Store, StoreError, write_snapshot},
     sync::{Config, Input, Joiner, Lie, Offer, Output, Progress, Wanted},
 };
-use ledger::{
-    block::CertifiedHeader,
-    state::{State, tree::Tree},
-    units::Height,
-};
+use ledger::{block::CertifiedHeader, state::State, units::Height};
 use p2p::{Peer, Request, Response};
 pub(super) use plan::Having;
 use plan::{Heard, LAG_MIN, Plan, jumps, plan};
@@ -70,7 +67,7 @@ pub(super) struct Joined {
 /// [`NodeError`] if the disk fails.
 pub(super) async fn join(
     shared: &Arc<Shared>,
-    sync: SyncConfig,
+    sync: &SyncConfig,
     configured: usize,
     mut stopping: watch::Receiver<bool>,
 ) -> Result<Option<Joined>, NodeError> {
@@ -108,10 +105,9 @@ pub(super) async fn join(
     let Some(trust) = trust else {
         return Ok(None);
     };
-    let driver = Driver::new(Arc::clone(shared), trust, stopping)?;
-    let joined = tokio::task::spawn_blocking(move || driver.run()).await;
-    shared.set_sync(None);
-    joined.map_err(|_| NodeError::Died("the joiner"))?
+    let before = shared.snapshots.last();
+    let fetched = fetch(shared, trust, Scope::Whole, before, stopping).await?;
+    fetched.map(|fetched| adopt(shared, fetched)).transpose()
 }
 
 /// Of a node that has a state and is to catch up by snapshots: listens for a moment, before any block is executed, whether a
@@ -192,19 +188,41 @@ async fn fetch_ahead(
         validators,
         height_min,
     };
-    let driver = Driver::new(Arc::clone(shared), trust, stopping)?;
-    let joined = tokio::task::spawn_blocking(move || driver.run()).await;
-    shared.set_sync(None);
-    let joined = joined.map_err(|_| NodeError::Died("the joiner"))??;
-    let Some(joined) = joined else {
+    let before = shared.snapshots.last();
+    let Some(fetched) = fetch(shared, trust, Scope::Whole, before, stopping).await? else {
         return Ok(false);
     };
+    let joined = adopt(shared, fetched)?;
     let is_ahead = joined.state.height() > shared.latest();
     if !is_ahead {
         // Else that is done when the node has started over from it.
         shared.snapshots.store().clear_sync_target()?;
     }
     Ok(is_ahead)
+}
+
+/// What was fetched: verified, and its chunks in the store.
+pub(super) struct Fetched {
+    pub(super) picture: Picture,
+    pub(super) bytes: u64,
+}
+
+/// Fetches what `scope` takes of the newest snapshot that is trusted, as patches on an older one where there is one. Nothing, if
+/// none can be had, or the node was told to stop.
+///
+/// # Errors
+/// [`NodeError`] if the disk fails.
+pub(super) async fn fetch(
+    shared: &Arc<Shared>,
+    trust: Trust,
+    scope: Scope,
+    before: Option<Picture>,
+    stopping: watch::Receiver<bool>,
+) -> Result<Option<Fetched>, NodeError> {
+    let driver = Driver::new(Arc::clone(shared), trust, scope, before, stopping)?;
+    let fetched = tokio::task::spawn_blocking(move || driver.run()).await;
+    shared.set_sync(None);
+    fetched.map_err(|_| NodeError::Died("the joiner"))?
 }
 
 /// A joiner, and all that carries out what it wants.
@@ -219,6 +237,8 @@ struct Driver {
     tokio: tokio::runtime::Handle,
     /// Peers whose offers it was told.
     told: BTreeSet<Peer>,
+    /// Whether a restart is to go on with what is fetched.
+    keeps_target: bool,
     /// What is fetched, and since when.
     target: ManifestId,
     fetching: Instant,
@@ -228,6 +248,8 @@ impl Driver {
     fn new(
         shared: Arc<Shared>,
         trust: Trust,
+        scope: Scope,
+        before: Option<Picture>,
         stopping: watch::Receiver<bool>,
     ) -> Result<Self, NodeError> {
         let store = shared.snapshots.store().clone();
@@ -244,8 +266,10 @@ impl Driver {
         if let Some(target) = &resume {
             tracing::info!(height = %target.height(), "going on with the snapshot that was being fetched");
         }
-        let before = shared.snapshots.last();
+        // What is kept in parts is whole until the newer one is; of the snapshot that is fetched a crash loses little then.
+        let keeps_target = scope == Scope::Whole || before.is_none();
         let config = Config {
+            scope,
             offer_window_ms: OFFER_WINDOW_MS,
             // Of the first blocks. Should it have been changed, that several peers have a snapshot speaks for it.
             snapshot_interval: shared.genesis.parameters.snapshot_interval,
@@ -262,12 +286,13 @@ impl Driver {
             tokio: tokio::runtime::Handle::current(),
             told: BTreeSet::new(),
             target: ManifestId::default(),
+            keeps_target,
             fetching: Instant::now(),
             shared,
         })
     }
 
-    fn run(mut self) -> Result<Option<Joined>, NodeError> {
+    fn run(mut self) -> Result<Option<Fetched>, NodeError> {
         let mut ticked = Instant::now();
         loop {
             if *self.stopping.borrow() {
@@ -297,10 +322,10 @@ impl Driver {
             for output in self.joiner.handle(now_ms, input) {
                 match output {
                     Output::Done { tree, manifest } => {
-                        return self.done(&tree, &manifest).map(Some);
+                        return self.done(Picture { manifest, tree }).map(Some);
                     }
                     Output::GaveUp(why) => {
-                        tracing::warn!(%why, "no snapshot can be had: going on block by block");
+                        tracing::warn!(%why, "no snapshot can be had");
                         self.writer.finish()?;
                         self.shared.snapshots.store().clear_sync_target()?;
                         return Ok(None);
@@ -355,7 +380,9 @@ impl Driver {
                     chunks = manifest.chunks().len(), bytes = manifest.totals().bytes,
                     "fetching this snapshot"
                 );
-                store.set_sync_target(&manifest)?;
+                if self.keeps_target {
+                    store.set_sync_target(&manifest)?;
+                }
             }
             Output::Ban { peer, lie } => self.ban(peer, &lie),
             Output::Progress(progress) => self.shared.set_sync(Some(told(&progress))),
@@ -405,49 +432,39 @@ impl Driver {
         });
     }
 
-    /// Makes what was fetched this node's own.
-    fn done(self, tree: &Tree, manifest: &Arc<Manifest>) -> Result<Joined, NodeError> {
-        let Self {
-            shared,
-            writer,
-            fetching,
-            ..
-        } = self;
-        let fetched_bytes = writer.finish()?;
-        let snapshots = &shared.snapshots;
-        let store = snapshots.store();
-        let state = State::from_tree(manifest.height(), tree.clone())
-            .map_err(|e| NodeError::Sync(e.to_string()))?;
-        let chunk_bytes_max = state.parameters().chunk_bytes_max;
-        if manifest.chunk_bytes_max() == chunk_bytes_max {
-            store.put_manifest(manifest)?;
-            snapshots.note_written(manifest, fetched_bytes);
-            snapshots.set_last(Picture {
-                manifest: Arc::clone(manifest),
-                tree: tree.clone(),
-            });
-        } else {
-            // The same state under another cut than the chain's: true, and of no use to others.
-            let validators = manifest.validators().clone();
-            write_snapshot(
-                store,
-                tree,
-                manifest.certified(),
-                validators,
-                chunk_bytes_max,
-                None,
-            )?;
-        }
+    /// Waits until all of it is on disk.
+    fn done(self, picture: Picture) -> Result<Fetched, NodeError> {
+        let bytes = self.writer.finish()?;
+        let manifest = &picture.manifest;
         tracing::info!(
-            height = %manifest.height(), root = %manifest.root(), fetched_bytes,
-            entries = manifest.totals().entries, fetch_ms = fetching.elapsed().as_millis(),
+            height = %manifest.height(), root = %manifest.root(), fetched_bytes = bytes,
+            entries = picture.tree.totals().entries, fetch_ms = self.fetching.elapsed().as_millis(),
             "the snapshot is here, verified"
         );
-        Ok(Joined {
-            state,
-            certified: manifest.certified(),
-        })
+        Ok(Fetched { picture, bytes })
     }
+}
+
+/// Makes a state that was fetched this node's own.
+fn adopt(shared: &Shared, fetched: Fetched) -> Result<Joined, NodeError> {
+    let Fetched { picture, bytes } = fetched;
+    let Picture { manifest, tree } = &picture;
+    let snapshots = &shared.snapshots;
+    let store = snapshots.store();
+    let state = State::from_tree(manifest.height(), tree.clone())
+        .map_err(|e| NodeError::Sync(e.to_string()))?;
+    let certified = manifest.certified();
+    let chunk_bytes_max = state.parameters().chunk_bytes_max;
+    if manifest.chunk_bytes_max() == chunk_bytes_max {
+        store.put_manifest(manifest)?;
+        snapshots.note_written(manifest, bytes);
+        snapshots.set_last(picture);
+    } else {
+        // The same state under another cut than the chain's: true, and of no use to others.
+        let (header, validators) = (certified.clone(), manifest.validators().clone());
+        write_snapshot(store, tree, header, validators, chunk_bytes_max, None)?;
+    }
+    Ok(Joined { state, certified })
 }
 
 fn told(progress: &Progress) -> SyncProgress {

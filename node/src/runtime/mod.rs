@@ -24,6 +24,7 @@ mod reaper;
 mod recover;
 mod shared;
 mod snapshots;
+mod spaces;
 mod thread;
 mod voters;
 mod waiters;
@@ -43,6 +44,7 @@ use journal::DiskJournal;
 use ledger::{
     block::{CertifiedHeader, Header},
     certificate::Certificate,
+    genesis::Genesis,
     hash::ChainId,
     keys::SecretKey,
     light::Checkpoint,
@@ -53,6 +55,7 @@ use outlet::Outlet;
 use reaper::Reaper;
 use shared::{Beginning, EVENTS_KEPT, Shared};
 use snapshots::Snapshots;
+use spaces::Spaces;
 use std::{
     path::PathBuf,
     sync::{
@@ -143,6 +146,9 @@ pub enum NodeError {
     /// A state could not be fetched.
     #[error("fetching a snapshot: {0}; start the node again, it goes on where it was")]
     Sync(String),
+    /// A node that cannot follow spaces alone.
+    #[error("this node cannot follow spaces only: {0}")]
+    Spaces(String),
     /// The block that the operator trusts could not be had.
     #[error(
         "no peer gave the trusted block {checkpoint}: {why}; see that height and hash are right, and that a peer has that block"
@@ -251,12 +257,14 @@ pub async fn serve(
         blocks,
         lock,
     } = recovered;
+    let spaces = followed_spaces(&config, &genesis, &key, start.state.height())?;
     let address = config.http.address;
     let unbound = |source| NodeError::Http { address, source };
     let listener = TcpListener::bind(address).await.map_err(unbound)?;
     let mut p2p_config = p2p::Config::new(key.clone(), genesis.chain_id());
     p2p_config.listen = multiaddresses(&config.p2p.listen)?;
     p2p_config.peers = multiaddresses(&config.p2p.peers)?;
+    p2p_config.relays = spaces.is_none();
     let (network, events) = p2p::Network::start(p2p_config).await?;
 
     let (inbox, asks) = Inbox::new();
@@ -284,6 +292,7 @@ pub async fn serve(
         head: start.head.clone().map(certified),
         snapshots,
         voters: Voters::new(&dir.validators(), voters),
+        spaces,
         events: news,
         reaper: Reaper::start().map_err(machine("cannot start a thread"))?,
         idle: Duration::from_millis(config.timing.idle_block_interval_ms),
@@ -344,6 +353,33 @@ pub async fn serve(
     followed
 }
 
+/// The spaces that the node follows, if not the whole chain.
+fn followed_spaces(
+    config: &Config,
+    genesis: &Genesis,
+    key: &SecretKey,
+    own: Height,
+) -> Result<Option<Spaces>, NodeError> {
+    if config.sync.spaces.is_empty() {
+        return Ok(None);
+    }
+    if own > Height::GENESIS {
+        let why = format!("its folder has the whole chain up to height {own}; use another folder");
+        return Err(NodeError::Spaces(why));
+    }
+    let public_key = key.public_key();
+    if genesis
+        .validators
+        .iter()
+        .any(|v| v.public_key == public_key)
+    {
+        let why = "it is a validator, which needs the whole state; leave `spaces` out";
+        return Err(NodeError::Spaces(why.into()));
+    }
+    let keep = usize::try_from(config.snapshots.keep).unwrap_or(usize::MAX);
+    Ok(Some(Spaces::new(config.sync.spaces.clone(), keep)))
+}
+
 fn certified((header, certificate): (Header, Certificate)) -> CertifiedHeader {
     CertifiedHeader {
         header,
@@ -377,9 +413,15 @@ async fn follow(
         inbox,
         asks,
     } = following;
+    if let Some(spaces) = &shared.spaces {
+        spaces::follow(shared, spaces, &config.sync, stopping).await?;
+        return Ok(Ended::Stopped);
+    }
+    // Of a folder that was a follower's of spaces.
+    shared.snapshots.store().clear_parts()?;
     if start.state.height() == Height::GENESIS {
         let peers = config.p2p.peers.len();
-        let joined = join::join(shared, config.sync, peers, stopping.clone()).await?;
+        let joined = join::join(shared, &config.sync, peers, stopping.clone()).await?;
         if let Some(Joined { state, certified }) = joined {
             journal.begin_after(state.height())?;
             shared.snapshots.store().clear_sync_target()?;

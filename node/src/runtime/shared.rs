@@ -6,6 +6,7 @@ use super::{
     join,
     reaper::Reaper,
     snapshots::Snapshots,
+    spaces::Spaces,
     thread::{Ask, Inbox},
     voters::Voters,
     waiters::Waiters,
@@ -68,6 +69,8 @@ pub(super) struct Shared {
     pub(super) alarms_total: AtomicU64,
     pub(super) snapshots: Arc<Snapshots>,
     pub(super) voters: Voters,
+    /// What is followed, if that is less than the whole chain.
+    pub(super) spaces: Option<Spaces>,
     /// How long an idle chain may pause.
     idle: Duration,
     /// Whether blocks from before its history are fetched.
@@ -118,6 +121,7 @@ pub(super) struct Beginning {
     pub(super) head: Option<CertifiedHeader>,
     pub(super) snapshots: Arc<Snapshots>,
     pub(super) voters: Voters,
+    pub(super) spaces: Option<Spaces>,
     pub(super) events: broadcast::Sender<Event>,
     pub(super) reaper: Reaper,
     pub(super) idle: Duration,
@@ -142,6 +146,7 @@ impl Shared {
             head,
             snapshots,
             voters,
+            spaces,
             events,
             reaper,
             idle,
@@ -177,6 +182,7 @@ impl Shared {
             alarms_total: AtomicU64::new(0),
             snapshots,
             voters,
+            spaces,
             idle,
             backfills,
             following: AtomicBool::new(false),
@@ -438,6 +444,10 @@ impl Shared {
 
     /// The newest state with its certified header.
     pub(super) fn newest(&self) -> Result<(State, CertifiedHeader), NotHere> {
+        if self.spaces.is_some() {
+            let why = "it follows some spaces only, and takes no snapshots";
+            return Err(NotHere::NotReady(why.into()));
+        }
         if !self.follows() {
             return Err(NotHere::NotReady("it is fetching a snapshot".into()));
         }
@@ -490,6 +500,10 @@ impl Shared {
     }
 
     pub(super) fn latest(&self) -> Height {
+        if let Some(spaces) = &self.spaces {
+            let newest = spaces.newest();
+            return newest.map_or(Height::GENESIS, |newest| newest.manifest.height());
+        }
         self.pictures()
             .states
             .back()

@@ -3,7 +3,7 @@
 //! ```text
 //! DIR/manifests/ID    one file a snapshot            DIR/sync/target    the manifest of the sync under way
 //! DIR/chunks/ID       one file a whole chunk         DIR/damaged/       what was found damaged, for a look
-//! DIR/patches/ID      the patches of one snapshot
+//! DIR/patches/ID      the patches of one snapshot    DIR/parts/ID       the manifest of one of which some chunks are kept
 //! ```
 //! Names are hashes that this node computed, in hex; no name ever comes from a peer. Each file, and each patch, has a checksum.
 //!
@@ -34,6 +34,7 @@ mod error;
 mod homes;
 mod inspect;
 mod load;
+mod parts;
 mod patches;
 mod retention;
 mod writer;
@@ -68,7 +69,7 @@ use std::{
 };
 
 const TARGET: &str = "target";
-const FOLDERS: [&str; 5] = ["manifests", "chunks", "patches", "sync", "damaged"];
+const FOLDERS: [&str; 6] = ["manifests", "chunks", "patches", "parts", "sync", "damaged"];
 
 /// The store of one folder. Cloning shares it; all methods may be called from any thread.
 #[derive(Clone, Debug)]
@@ -92,6 +93,7 @@ struct Index {
     removing: BTreeSet<ChunkId>,
     manifests: BTreeMap<(Height, ManifestId), Arc<Manifest>>,
     target: Option<UntrustedManifest>,
+    parts: Option<Arc<Manifest>>,
     pins: BTreeMap<u64, Pinned>,
     pins_made: u64,
     damage: Vec<String>,
@@ -134,6 +136,7 @@ impl Store {
                 }
             }
         }
+        store.read_parts(&mut index)?;
         drop(index);
         if let Some(target) = store.read_sync_target()? {
             store.index().target = Some(target);

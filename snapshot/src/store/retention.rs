@@ -153,12 +153,14 @@ impl Store {
 }
 
 impl Index {
-    /// What the manifests, the sync and work under way need, and what that is patches on.
+    /// What the manifests, the parts, the sync and work under way need, and what that is patches on.
     fn needed(&self) -> BTreeSet<ChunkId> {
         let kept = self.manifests.values().flat_map(|m| m.chunk_ids());
         let pinned = self.pins.values().flat_map(|pin| pin.ids.iter().copied());
         let target = self.target.iter().flat_map(|target| target.chunk_ids());
-        self.homes.with_bases(kept.chain(pinned).chain(target))
+        let parts = self.parts.iter().flat_map(|parts| parts.chunk_ids());
+        self.homes
+            .with_bases(kept.chain(pinned).chain(target).chain(parts))
     }
 
     /// Whether patches may yet be appended to the file of this snapshot.

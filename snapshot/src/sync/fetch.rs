@@ -8,6 +8,7 @@ use super::{
 use crate::{
     chunk::{ChunkError, ChunkId, VerifiedChunk, patch},
     manifest::{ChunkRef, Manifest, Picture},
+    scope::totals,
 };
 use ledger::state::tree::{Subtree, Totals, Tree};
 use std::{
@@ -26,6 +27,9 @@ pub(super) struct Fetch<P> {
     indices: HashMap<ChunkId, usize>,
     /// The chunks that are verified, in the manifest's order.
     subtrees: Vec<Option<Subtree>>,
+    /// How many are wanted, and what they hold.
+    chunks_total: u64,
+    total: Totals,
     chunks_done: u64,
     done: Totals,
     fetched_bytes: u64,
@@ -70,9 +74,9 @@ impl<P> Fetch<P> {
         Progress {
             height: self.manifest.height(),
             chunks_done: self.chunks_done,
-            chunks_total: self.subtrees.len() as u64,
+            chunks_total: self.chunks_total,
             done: self.done,
-            total: self.manifest.totals(),
+            total: self.total,
             peers,
         }
     }
@@ -88,7 +92,11 @@ impl<P: Clone + Ord> Joiner<P> {
     ) {
         let ids = manifest.chunk_ids().enumerate();
         let (mut shared, mut stored, mut missing) = (vec![], VecDeque::new(), VecDeque::new());
-        for (index, chunk) in manifest.chunks().iter().enumerate() {
+        let wanted = self.config.scope.chunks(&manifest);
+        for &index in &wanted {
+            let Some(chunk) = manifest.chunks().get(index) else {
+                continue;
+            };
             if !self.stored.contains(&chunk.id()) {
                 missing.push_back(index);
             } else if let Some(unchanged) = self.unchanged(chunk) {
@@ -104,6 +112,8 @@ impl<P: Clone + Ord> Joiner<P> {
             last_chunk_ms: now_ms,
             indices: ids.map(|(i, id)| (id, i)).collect(),
             subtrees: vec![None; manifest.chunks().len()],
+            chunks_total: wanted.len() as u64,
+            total: totals(&manifest, &wanted),
             chunks_done: 0,
             done: Totals::default(),
             fetched_bytes: 0,
@@ -258,7 +268,7 @@ impl<P: Clone + Ord> Joiner<P> {
         let Phase::Fetch(fetch) = &mut self.phase else {
             return;
         };
-        if fetch.chunks_done == fetch.subtrees.len() as u64 {
+        if fetch.chunks_done == fetch.chunks_total {
             return self.finish(now_ms, out);
         }
         while fetch.reads < READS_MAX
@@ -303,8 +313,7 @@ impl<P: Clone + Ord> Joiner<P> {
         }
         fetch.measured = (now_ms, fetch.fetched_bytes);
         let rate = bytes_per_second(fetch.fetched_bytes.saturating_sub(before), elapsed_ms);
-        let total = fetch.manifest.totals().bytes;
-        let left = total.saturating_sub(fetch.done.bytes);
+        let left = fetch.total.bytes.saturating_sub(fetch.done.bytes);
         let left_ms = left.saturating_mul(1_000) / rate.max(1);
         let left_ms_max = match self.peers.has_other_than(&fetch.manifest.id()) {
             true => self.config.left_ms_max_if_other,
@@ -425,8 +434,9 @@ impl<P: Clone + Ord> Joiner<P> {
             manifest, subtrees, ..
         } = *fetch;
         let subtrees: Vec<Subtree> = subtrees.into_iter().flatten().collect();
+        let whole = subtrees.len() == manifest.chunks().len();
         match Tree::join(&subtrees) {
-            Ok(tree) if tree.root() == manifest.root() => {
+            Ok(tree) if !whole || tree.root() == manifest.root() => {
                 out.push(Output::Done { tree, manifest });
             }
             // Verified chunks of a verified manifest join to its root. Were that wrong, nothing must be adopted.

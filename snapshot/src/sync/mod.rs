@@ -62,6 +62,7 @@ pub use joiner::Joiner;
 use crate::{
     chunk::{ChunkError, ChunkId, VerifiedChunk},
     manifest::{ChunkRef, Manifest, ManifestError, ManifestId},
+    scope::Scope,
 };
 use ledger::{
     hash::ChainId,
@@ -101,6 +102,8 @@ pub struct Config {
     pub trusted: ValidatorSet,
     /// Snapshots below this height are of no use.
     pub height_min: Height,
+    /// What of the state is fetched.
+    pub scope: Scope,
     /// Blocks from one snapshot of the chain to the next, as far as is known; 0 if it is not.
     pub snapshot_interval: u64,
     /// How long offers are collected after the first.
@@ -134,6 +137,7 @@ impl Config {
             chain,
             trusted,
             height_min,
+            scope: Scope::Whole,
             snapshot_interval: 0,
             offer_window_ms: 1_500,
             choose_ms: 5_000,
@@ -254,7 +258,7 @@ pub enum Output<P> {
     Progress(Progress),
     /// The state, verified. Over.
     Done {
-        /// The state.
+        /// The state; of it what is in the [`Scope`], if that is less.
         tree: Tree,
         /// The snapshot, to be put into the store.
         manifest: Arc<Manifest>,
@@ -334,7 +338,7 @@ pub enum GaveUp {
     },
 }
 
-/// How far a joiner is. All totals are proven by the manifest.
+/// How far a joiner is with what it fetches. All totals are proven by the manifest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
     /// The target's height.

@@ -48,6 +48,9 @@ pub struct AddArgs {
     /// Believe a snapshot from this block's validators on, not from the genesis's: a source that you trust told you its hash
     #[arg(long, value_name = "HEIGHT:HASH")]
     pub trust: Option<Checkpoint>,
+    /// Follow this space, from snapshot to snapshot, and nothing else of the chain; may be given several times
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["validator", "sync", "backfill"])]
+    pub space: Vec<String>,
     /// Seconds it may take to follow the chain
     #[arg(long, value_name = "S", default_value_t = FOLLOW_LIMIT_S)]
     pub timeout: u64,
@@ -95,6 +98,7 @@ pub fn run(context: &Context, args: &AddArgs) -> Result {
         mode: args.sync.into(),
         backfill: args.backfill,
         trust: args.trust,
+        spaces: args.space.clone(),
     };
     let member = create::add_node(&testnet, args.name.as_deref(), sync)?;
     interrupt::leaves("node", left(&member.name, "was made, and may be starting"));
@@ -145,7 +149,9 @@ fn follow(out: Output, member: &Member, others: &[Client], limit: Duration) -> R
                 .map(|other| other.height)
                 .max();
             show(&bar, &status, highest);
-            if status.ready && highest.is_some_and(|highest| status.height.next() >= highest) {
+            // Of spaces there is something new with each snapshot, and not with each block.
+            let is_there = |highest| !status.spaces.is_empty() || status.height.next() >= highest;
+            if status.ready && highest.is_some_and(is_there) {
                 bar.finish_and_clear();
                 return Ok(());
             }

@@ -26,8 +26,9 @@ fn a_testnet_is_made_once_and_carried_on() {
         mode: SyncMode::Snapshot,
         backfill: true,
         trust: format!("7:{}", "ab".repeat(32)).parse().ok(),
+        spaces: vec![],
     };
-    let added = add_node(&testnet, None, by_snapshot).unwrap();
+    let added = add_node(&testnet, None, by_snapshot.clone()).unwrap();
     assert_eq!(added.name, "node4");
     assert_eq!(added.dir.config().unwrap().p2p.peers.len(), VALIDATORS);
     assert_eq!(added.dir.config().unwrap().sync, by_snapshot);

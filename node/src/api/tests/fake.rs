@@ -13,7 +13,7 @@ use ledger::{
     genesis::{Genesis, GenesisAccount, GenesisValidator, PROTOCOL_VERSION, Parameters},
     hash::{Address, BlockHash, CertificateHash, Hash, StateRoot, TxId, ValidatorSetHash},
     keys::SecretKey,
-    state::{Execution, Outcome, State},
+    state::{Execution, Outcome, State, View},
     transaction::{Operation, SignedTransaction, Transaction, VerifiedTransaction},
     units::{Amount, Height, Nonce, Power, Round, TimestampMs},
     untrusted::Untrusted,
@@ -292,10 +292,11 @@ impl Backend for Fake {
             alarm: None,
             stands_still: None,
             ready: inner.sync.is_none(),
+            spaces: vec![],
         }
     }
 
-    fn state(&self, height: Option<Height>) -> Result<State, NotHere> {
+    fn state(&self, height: Option<Height>) -> Result<View, NotHere> {
         let inner = self.inner();
         let latest = inner.head().height();
         let asked = height.unwrap_or(latest);
@@ -306,7 +307,9 @@ impl Backend for Fake {
         if asked < earliest {
             return Err(NotHere::Pruned { earliest });
         }
-        Ok(inner.states[usize::try_from(asked.0).unwrap()].clone())
+        Ok(inner.states[usize::try_from(asked.0).unwrap()]
+            .clone()
+            .into())
     }
 
     fn next_nonce(&self, address: &Address) -> Nonce {

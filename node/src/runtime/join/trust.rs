@@ -22,16 +22,16 @@ const ASK_FOR: Duration = Duration::from_secs(60);
 const ASK_AGAIN: Duration = Duration::from_millis(500);
 
 /// Whom a joiner believes, and from which height on.
-pub(super) struct Trust {
-    pub(super) validators: ValidatorSet,
-    pub(super) height_min: Height,
+pub(in crate::runtime) struct Trust {
+    pub(in crate::runtime) validators: ValidatorSet,
+    pub(in crate::runtime) height_min: Height,
 }
 
 /// Gets what the operator trusts from the peers. Nothing, if the node was told to stop.
 ///
 /// # Errors
 /// [`NodeError::Trust`] if no peer gives it, [`NodeError::Genesis`] if the genesis has no validators.
-pub(super) async fn trust(
+pub(in crate::runtime) async fn trust(
     shared: &Arc<Shared>,
     checkpoint: Option<Checkpoint>,
     mut stopping: watch::Receiver<bool>,
