@@ -30,3 +30,5 @@ pub mod sync;
 
 #[cfg(test)]
 mod fixtures;
+#[cfg(test)]
+mod scope_tests;

@@ -17,5 +17,6 @@ mod net;
 mod program;
 mod refusals;
 mod snapshots;
+mod spaces;
 mod wait;
 mod walk;
