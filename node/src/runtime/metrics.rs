@@ -62,6 +62,12 @@ pub(super) fn text(shared: &Shared) -> String {
             total(&snapshots.skipped_total),
         ),
         (
+            "snapshot_pause_microseconds_max",
+            "gauge",
+            "The longest that taking a snapshot has held up the blocks since the start, in microseconds.",
+            total(&snapshots.pause_us_max),
+        ),
+        (
             "attestations_agreed_total",
             "counter",
             "Roots attested by peers that are the same here.",

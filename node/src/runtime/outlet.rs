@@ -18,7 +18,7 @@ use ledger::{
 use p2p::{BODIES_ASKED_MAX, BODIES_BYTES_MAX, Channel, Fault, Peer, Request, Response};
 use std::{
     collections::{BTreeSet, HashMap, HashSet, hash_map::Entry},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 use tokio::{runtime::Handle as Tokio, task::JoinHandle};
@@ -107,17 +107,23 @@ impl Outlet {
         self.shared.own_root(height, state.root());
         let interval = state.parameters().snapshot_interval.max(1);
         let is_due = height.0.is_multiple_of(interval);
-        if is_due || self.shared.snapshots.wants_first(state) {
-            let certified = CertifiedHeader {
-                header: committed.block.header.clone(),
-                certificate: committed.certificate.clone(),
-            };
-            self.shared.snapshots.take(state.clone(), certified);
+        let snapshots = &self.shared.snapshots;
+        if !is_due && !snapshots.wants_first(state) {
+            return;
         }
+        let begun = Instant::now();
+        let certified = CertifiedHeader {
+            header: committed.block.header.clone(),
+            certificate: committed.certificate.clone(),
+        };
+        snapshots.take(state.clone(), certified);
         if is_due {
             self.colour = height;
             self.attest(height, state.root());
         }
+        let pause_us = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let longest = &self.shared.snapshots.pause_us_max;
+        longest.fetch_max(pause_us, Ordering::Relaxed);
     }
 
     fn alarm(&mut self, alarm: Alarm) {

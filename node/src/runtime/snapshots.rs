@@ -56,6 +56,8 @@ pub(super) struct Snapshots {
     asked_early: AtomicBool,
     pub(super) skipped_total: AtomicU64,
     pub(super) taken_total: AtomicU64,
+    /// The longest that a snapshot has held up the replica's thread, in microseconds.
+    pub(super) pause_us_max: AtomicU64,
 }
 
 /// Who is fetching a snapshot.
@@ -103,6 +105,7 @@ impl Snapshots {
             asked_early: AtomicBool::new(false),
             skipped_total: AtomicU64::new(0),
             taken_total: AtomicU64::new(0),
+            pause_us_max: AtomicU64::new(0),
         });
         // Before anyone fetches or offers: `keep` may have been made smaller, and a sync or a write may have been given up.
         snapshots.retain();

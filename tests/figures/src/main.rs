@@ -3,10 +3,11 @@
 //! ```text
 //! just figures                       all of it: about 30 minutes on two cores, 12 GB of memory
 //! SIZES=10000,100000 just figures    smaller states only
-//! ONLY=tree,jmt,proofs,store,system         some of the parts; the others keep what was measured last
+//! ONLY=tree,jmt,proofs,store,system,flame   some of the parts; the others keep what was measured last (flame needs `perf`)
 //! ```
 //! What was measured is kept, a line of JSON each, in `target/figures/`, one file a part.
 
+mod flame;
 mod page;
 mod plot;
 mod system;
@@ -21,7 +22,7 @@ use std::{
 };
 
 /// The parts, and the commands that measure those that are benchmarks of a crate.
-const PARTS: [&str; 5] = ["tree", "jmt", "proofs", "store", "system"];
+const PARTS: [&str; 6] = ["tree", "jmt", "proofs", "store", "system", "flame"];
 const SIZES: &str = "10000,100000,1000000,10000000";
 
 /// Everything measured, of one part after another.
@@ -37,6 +38,11 @@ impl Figures {
             .collect();
         found.sort_by_key(|f| f["entries"].as_u64());
         found
+    }
+
+    /// All of a bench, in the order in which they were measured.
+    pub fn all(&self, bench: &str) -> Vec<&Value> {
+        self.0.iter().filter(|f| f["bench"] == bench).collect()
     }
 }
 
@@ -71,6 +77,7 @@ fn main() -> Result<()> {
                     .arg(manifest);
                 measured(command, &sizes_up_to(&sizes, 1_000_000), &out)?;
             }
+            "flame" => flame::measure(&root, &root.join("docs/plots/flame.svg"), &out)?,
             _ => system::measure(&root, &sizes, &out)?,
         }
         note_commit(&root, part, &out)?;

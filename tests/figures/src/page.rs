@@ -24,6 +24,7 @@ pub fn write(root: &Path, figures: &Figures) -> Result<()> {
     proofs(&mut page, figures)?;
     store(&mut page, figures, &plots)?;
     system(&mut page, figures, &plots)?;
+    flame(&mut page, figures)?;
     fs::write(root.join("docs/benchmarks.md"), page)?;
     Ok(())
 }
@@ -294,6 +295,43 @@ Real nodes, as `tintype testnet --entries N` starts them. *Restart*: one node, f
             short(number(f, "ceiling_per_second")),
         )?;
     }
+    page.push_str("\nWhat a snapshot holds up: one validator, 300 transfers/s for 20 s. *Held up*: the longest that the thread which commits blocks spent on one.\n\n");
+    page.push_str("| entries | a snapshot every | taken | held up, ms | latency p50, ms | p99, ms |\n|---|---|---|---|---|---|\n");
+    for f in figures.of("system", "pause") {
+        let interval = match number(f, "snapshot_interval") {
+            blocks if blocks >= 1e6 => "-".to_owned(),
+            blocks => format!("{blocks} blocks"),
+        };
+        writeln!(
+            page,
+            "| {} | {interval} | {} | {:.2} | {:.1} | {:.1} |",
+            short(number(f, "entries")),
+            number(f, "snapshots"),
+            number(f, "pause_us_max") / 1e3,
+            number(f, "p50_ms"),
+            number(f, "p99_ms"),
+        )?;
+    }
+    Ok(())
+}
+
+fn flame(page: &mut String, figures: &Figures) -> Result<()> {
+    let shares: Vec<&Value> = figures.all("flame");
+    if shares.is_empty() {
+        return Ok(());
+    }
+    page.push_str("\
+\nWhere the time goes of four validators and their client under full load, snapshots every 20 blocks among it: of all samples that `perf` took
+while a core was not idle. A stack counts where the first line fits.
+
+| what | share |
+|---|---|
+");
+    for f in shares {
+        let (what, share) = (f["case"].as_str().unwrap_or_default(), number(f, "share"));
+        writeln!(page, "| {what} | {:.0} % |", share * 100.0)?;
+    }
+    page.push_str("\n![flame graph](plots/flame.svg)\n");
     Ok(())
 }
 

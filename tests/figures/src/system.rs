@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use std::{
     fs::{self, File},
     io::Write,
+    net::TcpStream,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     thread::sleep,
@@ -17,13 +18,32 @@ const LIMIT: Duration = Duration::from_secs(600);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// A testnet in a folder of its own, stopped when it is dropped.
-struct Net {
+pub struct Net {
     program: PathBuf,
     dir: TempDir,
 }
 
 impl Net {
-    fn run(&self, words: &str) -> Result<Value> {
+    /// None yet. The program is built if need be.
+    pub fn new(root: &Path) -> Result<Self> {
+        let built = Command::new("cargo")
+            .current_dir(root)
+            .args(["build", "--release", "--locked"])
+            .status()?;
+        ensure!(built.success(), "the program does not build");
+        Ok(Self {
+            program: root.join("target/release/tintype"),
+            dir: tempfile::tempdir()?,
+        })
+    }
+
+    /// A path that goes with it.
+    pub fn beside(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Runs a command.
+    pub fn run(&self, words: &str) -> Result<Value> {
         let output = Command::new(&self.program)
             .args(words.split_whitespace())
             .arg("--json")
@@ -79,6 +99,21 @@ impl Net {
         Some((of("VmRSS:")?, of("VmHWM:")?))
     }
 
+    /// One of a node's metrics.
+    fn metric(&self, node: &str, name: &str) -> Result<u64> {
+        let status = self.status(node).context("the node does not answer")?;
+        let url = status["http"].as_str().context("no address")?;
+        let address = url.trim_start_matches("http://");
+        let mut stream = TcpStream::connect(address)?;
+        let request =
+            format!("GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes())?;
+        let text = std::io::read_to_string(stream)?;
+        let line = format!("tintype_{name} ");
+        let value = text.lines().find_map(|l| l.strip_prefix(&line));
+        Ok(value.context("no such metric")?.trim().parse()?)
+    }
+
     /// The value of a field in the last line of a node's log that has these words.
     fn logged(&self, node: &str, words: &str, field: &str) -> Option<f64> {
         let log = self.testnet().join(node).join("node.log");
@@ -96,10 +131,14 @@ impl Drop for Net {
 }
 
 /// Where figures go.
-struct Out(File);
+pub struct Out(File);
 
 impl Out {
-    fn note(&mut self, figure: Value) -> Result<()> {
+    pub fn create(path: &Path) -> Result<Self> {
+        Ok(Self(File::create(path)?))
+    }
+
+    pub fn note(&mut self, figure: Value) -> Result<()> {
         eprintln!("{figure}");
         Ok(writeln!(self.0, "{figure}")?)
     }
@@ -107,22 +146,12 @@ impl Out {
 
 /// Measures all of it. What needs a state takes the largest of `sizes` up to its own limit.
 pub fn measure(root: &Path, sizes: &str, out: &Path) -> Result<()> {
-    let built = Command::new("cargo")
-        .current_dir(root)
-        .args(["build", "--release", "--locked"])
-        .status()?;
-    ensure!(built.success(), "the program does not build");
-    let net = || -> Result<Net> {
-        Ok(Net {
-            program: root.join("target/release/tintype"),
-            dir: tempfile::tempdir()?,
-        })
-    };
+    let net = || Net::new(root);
     let sizes: Vec<u64> = sizes
         .split(',')
         .map(|size| size.trim().parse())
         .collect::<Result<_, _>>()?;
-    let mut out = Out(File::create(out)?);
+    let mut out = Out::create(out)?;
     for entries in &sizes {
         restart(&net()?, *entries, &mut out)?;
     }
@@ -133,6 +162,11 @@ pub fn measure(root: &Path, sizes: &str, out: &Path) -> Result<()> {
     if let Some(entries) = largest(1_000_000) {
         for interval in [1_000_000, 20] {
             load(&net()?, entries, interval, &mut out)?;
+        }
+    }
+    if let Some(entries) = largest(u64::MAX) {
+        for interval in [1_000_000, 100] {
+            pause(&net()?, entries, interval, &mut out)?;
         }
     }
     replay(&net()?, &mut out)
@@ -198,6 +232,22 @@ fn load(net: &Net, entries: u64, interval: u64, out: &mut Out) -> Result<()> {
         "fraction_of_ceiling": report["fraction_of_ceiling"],
         "ceiling_per_second": report["ceiling_per_second"],
         "newest_snapshot": taken["snapshots"][0]["height"],
+    }))
+}
+
+/// One validator with the largest state under a moderate load, with and without snapshots: what these cost a transfer that waits.
+fn pause(net: &Net, entries: u64, interval: u64, out: &mut Out) -> Result<()> {
+    net.run(&format!(
+        "testnet --detach --validators 1 --entries {entries} --snapshot-interval {interval}"
+    ))?;
+    net.until_snapshot("node0", 1)?;
+    let report = net.run("bench --seconds 20 --rate 300")?;
+    let pause_us = net.metric("node0", "snapshot_pause_microseconds_max")?;
+    let taken = net.metric("node0", "snapshots_taken_total")?;
+    out.note(json!({
+        "bench": "system", "case": "pause", "entries": entries, "snapshot_interval": interval,
+        "snapshots": taken, "pause_us_max": pause_us, "committed_per_second": report["committed_per_second"],
+        "p50_ms": report["latency_ms"]["p50"], "p99_ms": report["latency_ms"]["p99"],
     }))
 }
 
