@@ -1,6 +1,10 @@
 //! The runtime as the API sees it: answers from published pictures, the index, the log and the snapshots.
 
-use super::{metrics, shared::Shared, thread::Ask};
+use super::{
+    metrics,
+    shared::{NO_STATE, Shared},
+    thread::Ask,
+};
 use crate::{
     event::Event,
     handle::{
@@ -63,16 +67,17 @@ impl Backend for Shared {
             .map(ToString::to_string)
             .collect();
         let stands_still = self.stands_still();
+        let validators = self.next_validators();
         let pictures = self.pictures();
         let state = pictures.states.back();
         let address = self.public_key.address();
         // One of several that hears nobody does not know whether the chain has gone on.
-        let cut_off = peers == 0 && state.is_some_and(|s| s.next_validators().len() > 1);
+        let cut_off = peers == 0 && validators.len() > 1;
         Status {
             name: self.name.clone(),
             public_key: self.public_key,
             chain: self.chain,
-            validator: state.is_some_and(|s| s.next_validators().get(&address).is_some()),
+            validator: validators.get(&address).is_some(),
             voting: self.votes.load(Ordering::Relaxed),
             height: state.map(State::height).unwrap_or_default(),
             earliest_block: self.blocks.first(),
@@ -81,7 +86,7 @@ impl Backend for Shared {
                 target: Height::GENESIS.next(),
             }),
             head: pictures.head.clone(),
-            state_root: state.map(State::root).unwrap_or_default(),
+            state_root: state.map(State::root),
             last_block_transactions: pictures.last_block_transactions,
             peers,
             p2p,
@@ -100,7 +105,7 @@ impl Backend for Shared {
 
     fn state(&self, height: Option<Height>) -> Result<State, NotHere> {
         if !self.follows() {
-            return Err(NotHere::NotReady("it is fetching a snapshot".into()));
+            return Err(NotHere::NotReady(NO_STATE.into()));
         }
         let pictures = self.pictures();
         let newest = pictures.states.back().cloned();
@@ -221,6 +226,9 @@ impl Backend for Shared {
         if let Some(root) = kept.or_else(|| self.index.root(height)) {
             return Ok(root);
         }
+        if !self.follows() {
+            return Err(NotHere::NotReady(NO_STATE.into()));
+        }
         let latest = self.latest();
         if height > latest {
             return Err(NotHere::Future {
@@ -252,7 +260,7 @@ impl Backend for Shared {
                 tokio::task::spawn_blocking(move || verify_batch(transactions, &chain)).await;
             let not_ready = |why: &str| Err(Refusal::NotReady(why.into()));
             if !self.follows() {
-                return vec![not_ready("it is fetching a snapshot"); count];
+                return vec![not_ready(NO_STATE); count];
             }
             let Ok(checked) = checked else {
                 return vec![not_ready("it is stopping"); count];
