@@ -19,10 +19,10 @@ use crate::{
     handle::SyncProgress,
 };
 use ::snapshot::{
-    chunk::{ChunkError, ChunkId, VerifiedChunk},
+    chunk::{ChunkError, VerifiedChunk},
     manifest::{ChunkRef, Manifest, ManifestId, Picture},
     store::{Store, StoreError, write_snapshot},
-    sync::{Config, Input, Joiner, Lie, Offer, Output, Progress, Wanted},
+    sync::{Config, Input, Joiner, Lie, Offer, Output, Progress, Wanted, WantedChunk},
 };
 use ledger::{
     block::CertifiedHeader,
@@ -333,7 +333,8 @@ impl Driver {
     fn carry_out(&mut self, output: Output<Peer>) -> Result<(), NodeError> {
         let store = self.shared.snapshots.store();
         match output {
-            Output::Ask { peer, wanted, base } => self.ask(peer, wanted, base),
+            Output::AskManifest { peer, id } => self.ask_manifest(peer, id),
+            Output::AskChunk { peer, chunk } => self.ask_chunk(peer, chunk),
             Output::Read { chunk } => {
                 let (id, chunk) = (chunk.id(), self.read(&chunk));
                 self.shared.snapshots.report_damage();
@@ -379,24 +380,45 @@ impl Driver {
         }
     }
 
-    fn ask(&self, peer: Peer, wanted: Wanted, base: Option<ChunkId>) {
+    fn ask_manifest(&self, peer: Peer, id: ManifestId) {
         let (say, network) = (self.say.clone(), self.shared.network.clone());
+        let wanted = Wanted::Manifest(id);
         self.tokio.spawn(async move {
-            let request = match wanted {
-                Wanted::Manifest(ManifestId(id)) => Request::Manifest { id },
-                Wanted::Chunk(ChunkId(id)) => Request::Chunk {
+            let input = match network.request(peer, Request::Manifest { id: id.0 }).await {
+                Ok(Response::Manifest(Some(payload))) => Input::Manifest {
+                    peer,
                     id,
-                    base: base.map(|base| base.0),
+                    bytes: payload.0,
                 },
+                Ok(_) => Input::NotHere { peer, wanted },
+                Err(_) => Input::Failed { peer, wanted },
             };
+            let _ = say.send(input);
+        });
+    }
+
+    /// Asks for a chunk. What comes is verified on all cores, while the joiner goes on.
+    fn ask_chunk(&self, peer: Peer, chunk: WantedChunk) {
+        let (say, network) = (self.say.clone(), self.shared.network.clone());
+        let id = chunk.id();
+        let wanted = Wanted::Chunk(id);
+        let request = Request::Chunk {
+            id: id.0,
+            base: chunk.base().map(|base| base.0),
+        };
+        self.tokio.spawn(async move {
             let input = match network.request(peer, request).await {
-                Ok(Response::Manifest(Some(payload)) | Response::Chunk(Some(payload))) => {
-                    let bytes = payload.0;
-                    Input::Answer {
-                        peer,
-                        wanted,
-                        bytes,
-                    }
+                Ok(Response::Chunk(Some(payload))) => {
+                    return rayon::spawn(move || {
+                        let bytes = payload.0;
+                        let verified = chunk.verify(&bytes);
+                        let _ = say.send(Input::Chunk {
+                            peer,
+                            id,
+                            bytes,
+                            verified,
+                        });
+                    });
                 }
                 Ok(_) => Input::NotHere { peer, wanted },
                 Err(_) => Input::Failed { peer, wanted },
@@ -413,6 +435,7 @@ impl Driver {
             fetching,
             ..
         } = self;
+        let verified_ms = fetching.elapsed().as_millis();
         let fetched_bytes = writer.finish()?;
         let snapshots = &shared.snapshots;
         let store = snapshots.store();
@@ -440,8 +463,8 @@ impl Driver {
         }
         tracing::info!(
             height = %manifest.height(), root = %manifest.root(), fetched_bytes,
-            entries = manifest.totals().entries, fetch_ms = fetching.elapsed().as_millis(),
-            "the snapshot is here, verified"
+            entries = manifest.totals().entries, verified_ms, fetch_ms = fetching.elapsed().as_millis(),
+            "the snapshot is here, verified and on disk"
         );
         Ok(Joined {
             state,

@@ -29,20 +29,14 @@ fn offer(joiner: &mut Joiner<u32>, now_ms: u64, peer: u32, offers: &[(u64, Manif
 }
 
 fn answer(joiner: &mut Joiner<u32>, now_ms: u64, peer: u32, m: &Manifest) -> Out {
-    let (wanted, bytes) = (Wanted::Manifest(m.id()), m.encode());
-    joiner.handle(
-        now_ms,
-        Input::Answer {
-            peer,
-            wanted,
-            bytes,
-        },
-    )
+    let (id, bytes) = (m.id(), m.encode());
+    joiner.handle(now_ms, Input::Manifest { peer, id, bytes })
 }
 
 fn asked(out: &Out) -> Vec<(u32, Wanted)> {
     let one = |o: &Output<u32>| match o {
-        Output::Ask { peer, wanted, .. } => Some((*peer, *wanted)),
+        Output::AskManifest { peer, id } => Some((*peer, Wanted::Manifest(*id))),
+        Output::AskChunk { peer, chunk } => Some((*peer, Wanted::Chunk(chunk.id()))),
         _ => None,
     };
     out.iter().filter_map(one).collect()
@@ -119,15 +113,8 @@ fn a_forged_manifest_bans_its_sender_and_a_far_one_does_not() {
     let mut joiner = joiner();
     offer(&mut joiner, 0, 1, &[(9, forged)]);
     joiner.handle(2_000, Input::Tick);
-    let wanted = Wanted::Manifest(forged);
-    let out = joiner.handle(
-        2_100,
-        Input::Answer {
-            peer: 1,
-            wanted,
-            bytes,
-        },
-    );
+    let (peer, id) = (1, forged);
+    let out = joiner.handle(2_100, Input::Manifest { peer, id, bytes });
     assert_eq!(banned(&out), [1]);
     let out = offer(&mut joiner, 2_200, 1, &[(9, good.id())]);
     assert_eq!(asked(&out), [], "a liar is never asked again");
@@ -259,7 +246,7 @@ fn it_gives_up_whatever_names_a_liar_has() {
     for now_ms in (0..4_000_000).step_by(500) {
         for output in joiner.handle(now_ms, Input::Tick) {
             match output {
-                Output::Ask { peer, wanted, .. } if wanted == Wanted::Manifest(good.id()) => {
+                Output::AskManifest { peer, id } if id == good.id() => {
                     answer(&mut joiner, now_ms, peer, &good);
                 }
                 Output::GaveUp(why) => {
@@ -297,15 +284,16 @@ fn it_is_patient_with_the_only_peer_there_is() {
         for i in 1..8u64 {
             let now_ms = 2_100 + i * 5_000;
             owed.extend(asked(&joiner.handle(now_ms, Input::Tick)));
-            let Some(&(peer, wanted @ Wanted::Chunk(id))) = owed.last().filter(|_| i % 3 == 0)
-            else {
+            let Some(&(peer, Wanted::Chunk(id))) = owed.last().filter(|_| i % 3 == 0) else {
                 continue;
             };
             let bytes = chunks[&id].clone();
-            let input = Input::Answer {
+            let verified = good.verify_chunk(good.chunk(&id).unwrap(), &bytes);
+            let input = Input::Chunk {
                 peer,
-                wanted,
+                id,
                 bytes,
+                verified,
             };
             owed.extend(asked(&joiner.handle(now_ms, input)));
         }
