@@ -257,7 +257,7 @@ impl Driver {
             begun: Instant::now(),
             inputs,
             say,
-            writer: Writer::start(store)?,
+            writer: Writer::start(&store)?,
             stopping,
             tokio: tokio::runtime::Handle::current(),
             told: BTreeSet::new(),
