@@ -31,6 +31,14 @@ use tokio::sync::broadcast;
 const BEHIND_MAX: u64 = 2;
 
 impl Shared {
+    /// Why there is nothing of a height above the latest here.
+    fn ahead(&self, asked: Height, latest: Height) -> NotHere {
+        match self.follows() {
+            true => NotHere::Future { asked, latest },
+            false => NotHere::NotReady(NO_STATE.into()),
+        }
+    }
+
     /// How far the sync is, while it lasts: of a snapshot, or of the blocks that others are ahead.
     fn progress(&self) -> Option<SyncProgress> {
         if let Some(progress) = self.sync().clone() {
@@ -156,10 +164,7 @@ impl Backend for Shared {
             BlockName::Hash(prefix) => self.index.block_height(prefix)?,
         };
         if height > latest {
-            return Err(NotHere::Future {
-                asked: height,
-                latest,
-            });
+            return Err(self.ahead(height, latest));
         }
         if height == Height::GENESIS {
             return Err(NotHere::Unknown(
@@ -226,15 +231,9 @@ impl Backend for Shared {
         if let Some(root) = kept.or_else(|| self.index.root(height)) {
             return Ok(root);
         }
-        if !self.follows() {
-            return Err(NotHere::NotReady(NO_STATE.into()));
-        }
         let latest = self.latest();
-        if height > latest {
-            return Err(NotHere::Future {
-                asked: height,
-                latest,
-            });
+        if height > latest || !self.follows() {
+            return Err(self.ahead(height, latest));
         }
         Err(NotHere::Pruned {
             earliest: self.blocks.first().unwrap_or(latest),

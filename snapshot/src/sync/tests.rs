@@ -42,6 +42,14 @@ fn asked(out: &Out) -> Vec<(u32, Wanted)> {
     out.iter().filter_map(one).collect()
 }
 
+fn wanted_chunks(out: &Out) -> Vec<(u32, WantedChunk)> {
+    let one = |o: &Output<u32>| match o {
+        Output::AskChunk { peer, chunk } => Some((*peer, chunk.clone())),
+        _ => None,
+    };
+    out.iter().filter_map(one).collect()
+}
+
 fn target(out: &Out) -> Option<u64> {
     out.iter().find_map(|o| match o {
         Output::Target(m) => Some(m.height().0),
@@ -235,6 +243,75 @@ fn what_honest_nodes_have_comes_before_what_is_newer() {
         assert_eq!(target(&answer(&mut joiner, 2_100, 9, &new)), None);
         assert_eq!(target(&answer(&mut joiner, 2_200, 1, &old)), Some(10));
     }
+}
+
+#[test]
+fn bytes_that_are_not_the_chunk_ban_their_sender_alone() {
+    let tree = tree(400, 1);
+    let good = manifest(&tree, 5);
+    let mut joiner = joiner();
+    for peer in [1, 2] {
+        offer(&mut joiner, 0, peer, &[(5, good.id())]);
+    }
+    joiner.handle(2_000, Input::Tick);
+    let asked = wanted_chunks(&answer(&mut joiner, 2_100, 1, &good));
+    let of_first: Vec<&WantedChunk> = asked
+        .iter()
+        .filter(|(p, _)| *p == 1)
+        .map(|(_, c)| c)
+        .collect();
+    let owed: Vec<ChunkId> = of_first.iter().map(|chunk| chunk.id()).collect();
+    assert_eq!(owed.len(), ASKS_PER_PEER_MAX);
+    let other = tree.cut(CUT).into_iter().find(|s| s.hash() == owed[1].0);
+    let bytes = chunk::encode(&other.unwrap()).unwrap();
+    let verified = of_first[0].verify(&bytes);
+    let (peer, id) = (1, owed[0]);
+    let input = Input::Chunk {
+        peer,
+        id,
+        bytes,
+        verified,
+    };
+    let out = joiner.handle(2_200, input);
+    assert_eq!(banned(&out), [1]);
+    let out = offer(&mut joiner, 2_300, 3, &[(5, good.id())]);
+    let mut again: Vec<ChunkId> = wanted_chunks(&out).iter().map(|(_, c)| c.id()).collect();
+    let mut owed = owed;
+    (again.sort(), owed.sort());
+    assert_eq!(again, owed, "another is asked for what it owed");
+}
+
+/// It lists the chunk otherwise than the target does: what convicts one says nothing of the other.
+#[test]
+fn what_refutes_an_earlier_target_does_not_convict_this_one() {
+    let tree = tree(400, 1);
+    let good = manifest(&tree, 5);
+    let mut joiner = joiner();
+    offer(&mut joiner, 0, 1, &[(5, good.id())]);
+    joiner.handle(2_000, Input::Tick);
+    let asked = wanted_chunks(&answer(&mut joiner, 2_100, 1, &good));
+    let (peer, chunk) = asked[0].clone();
+    let id = chunk.id();
+    let subtree = tree.cut(CUT).into_iter().find(|s| s.hash() == id.0);
+    let bytes = chunk::encode(&subtree.unwrap()).unwrap();
+    let mut listed_wrongly = *good.chunk(&id).unwrap();
+    listed_wrongly.entries += 1;
+    let error = good.verify_chunk(&listed_wrongly, &bytes).unwrap_err();
+    assert!(matches!(error, ChunkError::NotAsListed { .. }), "{error}");
+    let input = Input::Chunk {
+        peer,
+        id,
+        bytes,
+        verified: Err(error.clone()),
+    };
+    let out = joiner.handle(2_200, input);
+    assert!(banned(&out).is_empty(), "nobody lied about this target");
+    let asked: Vec<ChunkId> = wanted_chunks(&out).iter().map(|(_, c)| c.id()).collect();
+    assert_eq!(asked, [id], "it is asked for again");
+    let chunk = Some(Err(error));
+    let out = joiner.handle(2_300, Input::Stored { id, chunk });
+    assert!(banned(&out).is_empty());
+    assert!(joiner.target().is_some());
 }
 
 /// Liars that come again under new names, each with a true manifest: there is an end to it.
