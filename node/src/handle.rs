@@ -149,8 +149,8 @@ pub struct Status {
     pub backfill: Option<Backfill>,
     /// The last committed block; none at genesis.
     pub head: Option<CertifiedHeader>,
-    /// The root after it.
-    pub state_root: StateRoot,
+    /// The root after it; none on a node that has no state yet.
+    pub state_root: Option<StateRoot>,
     /// Transactions in the last block.
     pub last_block_transactions: u64,
     /// Peers it is connected to.

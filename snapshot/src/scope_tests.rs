@@ -6,7 +6,7 @@ use crate::{
     manifest::{ChunkRef, Manifest, Picture},
     scope::Scope,
     store::{Store, StoreError},
-    sync::{Config, Input, Joiner, Offer, Output, Wanted},
+    sync::{Config, Input, Joiner, Offer, Output},
 };
 use ledger::{
     state::{
@@ -76,18 +76,20 @@ fn sync(
         let input = inputs.pop().unwrap_or(Input::Tick);
         for output in joiner.handle(now_ms, input) {
             match output {
-                Output::Ask { peer, wanted, .. } => {
-                    let bytes = match wanted {
-                        Wanted::Manifest(_) => target.encode(),
-                        Wanted::Chunk(id) => {
-                            asked.insert(id);
-                            chunks[&id].clone()
-                        }
-                    };
-                    inputs.push(Input::Answer {
+                Output::AskManifest { peer, id } => {
+                    let bytes = target.encode();
+                    inputs.push(Input::Manifest { peer, id, bytes });
+                }
+                Output::AskChunk { peer, chunk } => {
+                    let id = chunk.id();
+                    asked.insert(id);
+                    let bytes = chunks[&id].clone();
+                    let verified = chunk.verify(&bytes);
+                    inputs.push(Input::Chunk {
                         peer,
-                        wanted,
+                        id,
                         bytes,
+                        verified,
                     });
                 }
                 Output::Read { chunk } => {

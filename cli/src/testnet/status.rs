@@ -161,7 +161,7 @@ impl NodeStatus {
         self.height = Some(status.height);
         self.block_hash = status.block_hash;
         self.transactions = status.last_block_transactions;
-        self.state_root = Some(status.state_root);
+        self.state_root = status.state_root;
         self.snapshot = status.snapshot.map(|snapshot| SnapshotHead {
             height: snapshot.height,
             root: snapshot.root,

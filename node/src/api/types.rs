@@ -93,9 +93,9 @@ pub struct Status {
     /// That block's time; null at genesis.
     #[schema(value_type = Option<u64>)]
     pub block_time: Option<TimestampMs>,
-    /// The state root after it.
-    #[schema(value_type = String)]
-    pub state_root: StateRoot,
+    /// The state root after it; null on a node that has no state yet.
+    #[schema(value_type = Option<String>)]
+    pub state_root: Option<StateRoot>,
     /// Transactions in it.
     pub last_block_transactions: u64,
     /// The first block it has.

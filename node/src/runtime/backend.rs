@@ -1,6 +1,11 @@
 //! The runtime as the API sees it: answers from published pictures, the index, the log and the snapshots.
 
-use super::{metrics, shared::Shared, spaces::Spaces, thread::Ask};
+use super::{
+    metrics,
+    shared::{NO_STATE, Shared},
+    spaces::Spaces,
+    thread::Ask,
+};
 use crate::{
     event::Event,
     handle::{
@@ -28,6 +33,14 @@ use tokio::sync::broadcast;
 const BEHIND_MAX: u64 = 2;
 
 impl Shared {
+    /// Why there is nothing of a height above the latest here.
+    fn ahead(&self, asked: Height, latest: Height) -> NotHere {
+        match self.follows() {
+            true => NotHere::Future { asked, latest },
+            false => NotHere::NotReady(NO_STATE.into()),
+        }
+    }
+
     /// How far the sync is, while it lasts: of a snapshot, or of the blocks that others are ahead.
     fn progress(&self) -> Option<SyncProgress> {
         if let Some(progress) = self.sync().clone() {
@@ -62,7 +75,7 @@ impl Shared {
             earliest_block: None,
             backfill: None,
             head: newest.map(Manifest::certified),
-            state_root: newest.map(Manifest::root).unwrap_or_default(),
+            state_root: newest.map(Manifest::root),
             last_block_transactions: 0,
             peers,
             p2p,
@@ -97,16 +110,17 @@ impl Backend for Shared {
             return self.status_of(spaces, peers, p2p);
         }
         let stands_still = self.stands_still();
+        let validators = self.next_validators();
         let pictures = self.pictures();
         let state = pictures.states.back();
         let address = self.public_key.address();
         // One of several that hears nobody does not know whether the chain has gone on.
-        let cut_off = peers == 0 && state.is_some_and(|s| s.next_validators().len() > 1);
+        let cut_off = peers == 0 && validators.len() > 1;
         Status {
             name: self.name.clone(),
             public_key: self.public_key,
             chain: self.chain,
-            validator: state.is_some_and(|s| s.next_validators().get(&address).is_some()),
+            validator: validators.get(&address).is_some(),
             voting: self.votes.load(Ordering::Relaxed),
             height: state.map(State::height).unwrap_or_default(),
             earliest_block: self.blocks.first(),
@@ -115,7 +129,7 @@ impl Backend for Shared {
                 target: Height::GENESIS.next(),
             }),
             head: pictures.head.clone(),
-            state_root: state.map(State::root).unwrap_or_default(),
+            state_root: state.map(State::root),
             last_block_transactions: pictures.last_block_transactions,
             peers,
             p2p,
@@ -138,7 +152,7 @@ impl Backend for Shared {
             return spaces.view(height);
         }
         if !self.follows() {
-            return Err(NotHere::NotReady("it is fetching a snapshot".into()));
+            return Err(NotHere::NotReady(NO_STATE.into()));
         }
         let pictures = self.pictures();
         let newest = pictures.states.back().cloned();
@@ -189,10 +203,7 @@ impl Backend for Shared {
             BlockName::Hash(prefix) => self.index.block_height(prefix)?,
         };
         if height > latest {
-            return Err(NotHere::Future {
-                asked: height,
-                latest,
-            });
+            return Err(self.ahead(height, latest));
         }
         if height == Height::GENESIS {
             return Err(NotHere::Unknown(
@@ -272,11 +283,8 @@ impl Backend for Shared {
             return Ok(root);
         }
         let latest = self.latest();
-        if height > latest {
-            return Err(NotHere::Future {
-                asked: height,
-                latest,
-            });
+        if height > latest || !self.follows() {
+            return Err(self.ahead(height, latest));
         }
         Err(NotHere::Pruned {
             earliest: self.blocks.first().unwrap_or(latest),
@@ -305,7 +313,7 @@ impl Backend for Shared {
                 return vec![Err(Refusal::FollowsSpaces); count];
             }
             if !self.follows() {
-                return vec![not_ready("it is fetching a snapshot"); count];
+                return vec![not_ready(NO_STATE); count];
             }
             let Ok(checked) = checked else {
                 return vec![not_ready("it is stopping"); count];

@@ -19,11 +19,11 @@ use crate::{
     handle::SyncProgress,
 };
 use ::snapshot::{
-    chunk::{ChunkError, ChunkId, VerifiedChunk},
+    chunk::{ChunkError, VerifiedChunk},
     manifest::{ChunkRef, ManifestId, Picture},
     scope::Scope,
     store::{Store, StoreError, write_snapshot},
-    sync::{Config, Input, Joiner, Lie, Offer, Output, Progress, Wanted},
+    sync::{Config, Input, Joiner, Lie, Offer, Output, Progress, Wanted, WantedChunk},
 };
 use ledger::{block::CertifiedHeader, state::State, units::Height};
 use p2p::{Peer, Request, Response};
@@ -281,7 +281,7 @@ impl Driver {
             begun: Instant::now(),
             inputs,
             say,
-            writer: Writer::start(store)?,
+            writer: Writer::start(&store)?,
             stopping,
             tokio: tokio::runtime::Handle::current(),
             told: BTreeSet::new(),
@@ -358,7 +358,8 @@ impl Driver {
     fn carry_out(&mut self, output: Output<Peer>) -> Result<(), NodeError> {
         let store = self.shared.snapshots.store();
         match output {
-            Output::Ask { peer, wanted, base } => self.ask(peer, wanted, base),
+            Output::AskManifest { peer, id } => self.ask_manifest(peer, id),
+            Output::AskChunk { peer, chunk } => self.ask_chunk(peer, chunk),
             Output::Read { chunk } => {
                 let (id, chunk) = (chunk.id(), self.read(&chunk));
                 self.shared.snapshots.report_damage();
@@ -406,24 +407,45 @@ impl Driver {
         }
     }
 
-    fn ask(&self, peer: Peer, wanted: Wanted, base: Option<ChunkId>) {
+    fn ask_manifest(&self, peer: Peer, id: ManifestId) {
         let (say, network) = (self.say.clone(), self.shared.network.clone());
+        let wanted = Wanted::Manifest(id);
         self.tokio.spawn(async move {
-            let request = match wanted {
-                Wanted::Manifest(ManifestId(id)) => Request::Manifest { id },
-                Wanted::Chunk(ChunkId(id)) => Request::Chunk {
+            let input = match network.request(peer, Request::Manifest { id: id.0 }).await {
+                Ok(Response::Manifest(Some(payload))) => Input::Manifest {
+                    peer,
                     id,
-                    base: base.map(|base| base.0),
+                    bytes: payload.0,
                 },
+                Ok(_) => Input::NotHere { peer, wanted },
+                Err(_) => Input::Failed { peer, wanted },
             };
+            let _ = say.send(input);
+        });
+    }
+
+    /// Asks for a chunk. What comes is verified on all cores, while the joiner goes on.
+    fn ask_chunk(&self, peer: Peer, chunk: WantedChunk) {
+        let (say, network) = (self.say.clone(), self.shared.network.clone());
+        let id = chunk.id();
+        let wanted = Wanted::Chunk(id);
+        let request = Request::Chunk {
+            id: id.0,
+            base: chunk.base().map(|base| base.0),
+        };
+        self.tokio.spawn(async move {
             let input = match network.request(peer, request).await {
-                Ok(Response::Manifest(Some(payload)) | Response::Chunk(Some(payload))) => {
-                    let bytes = payload.0;
-                    Input::Answer {
-                        peer,
-                        wanted,
-                        bytes,
-                    }
+                Ok(Response::Chunk(Some(payload))) => {
+                    return rayon::spawn(move || {
+                        let bytes = payload.0;
+                        let verified = chunk.verify(&bytes);
+                        let _ = say.send(Input::Chunk {
+                            peer,
+                            id,
+                            bytes,
+                            verified,
+                        });
+                    });
                 }
                 Ok(_) => Input::NotHere { peer, wanted },
                 Err(_) => Input::Failed { peer, wanted },
@@ -434,12 +456,13 @@ impl Driver {
 
     /// Waits until all of it is on disk.
     fn done(self, picture: Picture) -> Result<Fetched, NodeError> {
+        let verified_ms = self.fetching.elapsed().as_millis();
         let bytes = self.writer.finish()?;
         let manifest = &picture.manifest;
         tracing::info!(
             height = %manifest.height(), root = %manifest.root(), fetched_bytes = bytes,
-            entries = picture.tree.totals().entries, fetch_ms = self.fetching.elapsed().as_millis(),
-            "the snapshot is here, verified"
+            entries = picture.tree.totals().entries, verified_ms, fetch_ms = self.fetching.elapsed().as_millis(),
+            "the snapshot is here, verified and on disk"
         );
         Ok(Fetched { picture, bytes })
     }

@@ -30,24 +30,24 @@ mod voters;
 mod waiters;
 
 pub use promises::vote_from;
+use recover::genesis_state;
 pub use recover::{Recovered, recover};
 
 use crate::{
     api::{self, ApiConfig},
     config::{Config, ConfigError, NodeDir, RunInfo, SyncMode},
-    replica::{self, Replica, Start, Timeouts},
+    replica::{self, Replica, Start, Timeouts, Voting, message::WalRecord},
 };
 use evidence::EvidenceFolder;
 use gossip::Lanes;
 use join::Joined;
 use journal::DiskJournal;
 use ledger::{
-    block::{CertifiedHeader, Header},
-    certificate::Certificate,
-    genesis::Genesis,
+    block::CertifiedHeader,
     hash::ChainId,
     keys::SecretKey,
     light::Checkpoint,
+    state::State,
     store::{StoreError, disk::write_atomic},
     units::Height,
 };
@@ -248,8 +248,11 @@ pub async fn serve(
         config,
         genesis,
         key,
-        start,
+        state,
+        voting,
         replayed: _,
+        head,
+        wal,
         snapshots,
         picture,
         index,
@@ -257,7 +260,8 @@ pub async fn serve(
         blocks,
         lock,
     } = recovered;
-    let spaces = followed_spaces(&config, &genesis, &key, start.state.height())?;
+    let own = state.as_ref().map(State::height);
+    let spaces = Spaces::of_config(&config, &genesis, &key.public_key(), own)?;
     let address = config.http.address;
     let unbound = |source| NodeError::Http { address, source };
     let listener = TcpListener::bind(address).await.map_err(unbound)?;
@@ -288,8 +292,8 @@ pub async fn serve(
         network: network.clone(),
         blocks,
         index,
-        state: start.state.clone(),
-        head: start.head.clone().map(certified),
+        state: state.clone(),
+        head: head.clone(),
         snapshots,
         voters: Voters::new(&dir.validators(), voters),
         spaces,
@@ -336,7 +340,12 @@ pub async fn serve(
             dir: &dir,
             config: &config,
             key,
-            start,
+            held: Held {
+                state,
+                head,
+                voting,
+                wal,
+            },
             journal,
             inbox,
             asks,
@@ -353,38 +362,12 @@ pub async fn serve(
     followed
 }
 
-/// The spaces that the node follows, if not the whole chain.
-fn followed_spaces(
-    config: &Config,
-    genesis: &Genesis,
-    key: &SecretKey,
-    own: Height,
-) -> Result<Option<Spaces>, NodeError> {
-    if config.sync.spaces.is_empty() {
-        return Ok(None);
-    }
-    if own > Height::GENESIS {
-        let why = format!("its folder has the whole chain up to height {own}; use another folder");
-        return Err(NodeError::Spaces(why));
-    }
-    let public_key = key.public_key();
-    if genesis
-        .validators
-        .iter()
-        .any(|v| v.public_key == public_key)
-    {
-        let why = "it is a validator, which needs the whole state; leave `spaces` out";
-        return Err(NodeError::Spaces(why.into()));
-    }
-    let keep = usize::try_from(config.snapshots.keep).unwrap_or(usize::MAX);
-    Ok(Some(Spaces::new(config.sync.spaces.clone(), keep)))
-}
-
-fn certified((header, certificate): (Header, Certificate)) -> CertifiedHeader {
-    CertifiedHeader {
-        header,
-        certificate,
-    }
+/// What a node held when it was started.
+struct Held {
+    state: Option<State>,
+    head: Option<CertifiedHeader>,
+    voting: Voting,
+    wal: Vec<WalRecord>,
 }
 
 /// What following the chain takes.
@@ -392,10 +375,58 @@ struct Following<'a> {
     dir: &'a NodeDir,
     config: &'a Config,
     key: SecretKey,
-    start: Start,
+    held: Held,
     journal: DiskJournal,
     inbox: Inbox,
     asks: Receiver<Ask>,
+}
+
+/// Where the replica starts from: the state that was here, one that peers have, or else the genesis's. Says how the node ends, if
+/// it is not to run now.
+async fn start_of(
+    shared: &Arc<Shared>,
+    config: &Config,
+    held: Held,
+    journal: &mut DiskJournal,
+    stopping: &watch::Receiver<bool>,
+) -> Result<Result<Start, Ended>, NodeError> {
+    let Held {
+        state,
+        head,
+        voting,
+        wal,
+    } = held;
+    let peers = config.p2p.peers.len();
+    let start = |state, head: Option<CertifiedHeader>, voting, wal| Start {
+        state,
+        head: head.map(|h| (h.header, h.certificate)),
+        wal,
+        voting,
+    };
+    if let Some(state) = state {
+        let is_ahead = config.sync.mode == SyncMode::Snapshot
+            && join::look_ahead(shared, peers, stopping.clone()).await?;
+        return Ok(match is_ahead {
+            true => Err(Ended::StartOver),
+            false => Ok(start(state, head, voting, wal)),
+        });
+    }
+    if let Some(Joined { state, certified }) =
+        join::join(shared, &config.sync, peers, stopping.clone()).await?
+    {
+        journal.begin_after(state.height())?;
+        shared.snapshots.store().clear_sync_target()?;
+        // What was promised was seen before; the ledger only begins further up now.
+        let voting = promises::after_join(voting, journal.floor(), state.height());
+        return Ok(Ok(start(state, Some(certified), voting, Vec::new())));
+    }
+    if *stopping.borrow() {
+        return Ok(Err(Ended::Stopped));
+    }
+    let genesis = shared.genesis.clone();
+    let made = tokio::task::spawn_blocking(move || genesis_state(&genesis)).await;
+    let state = made.map_err(|_| NodeError::Died("the making of the genesis's state"))??;
+    Ok(Ok(start(state, None, voting, wal)))
 }
 
 /// Gets a state if there is none, and runs the replica until the node is told to stop.
@@ -408,7 +439,7 @@ async fn follow(
         dir,
         config,
         key,
-        mut start,
+        held,
         mut journal,
         inbox,
         asks,
@@ -419,30 +450,14 @@ async fn follow(
     }
     // Of a folder that was a follower's of spaces.
     shared.snapshots.store().clear_parts()?;
-    if start.state.height() == Height::GENESIS {
-        let peers = config.p2p.peers.len();
-        let joined = join::join(shared, &config.sync, peers, stopping.clone()).await?;
-        if let Some(Joined { state, certified }) = joined {
-            journal.begin_after(state.height())?;
-            shared.snapshots.store().clear_sync_target()?;
-            start = Start {
-                head: Some((certified.header, certified.certificate)),
-                // What was promised was seen before; the ledger only begins further up now.
-                voting: promises::after_join(start.voting, journal.floor(), state.height()),
-                wal: Vec::new(),
-                state,
-            };
-        }
-    } else if config.sync.mode == SyncMode::Snapshot {
-        let peers = config.p2p.peers.len();
-        if join::look_ahead(shared, peers, stopping.clone()).await? {
-            return Ok(Ended::StartOver);
-        }
-    }
+    let start = match start_of(shared, config, held, &mut journal, &stopping).await? {
+        Ok(start) => start,
+        Err(ended) => return Ok(ended),
+    };
     if *stopping.borrow() {
         return Ok(Ended::Stopped);
     }
-    shared.follow_from(&start.state, start.head.clone().map(certified));
+    shared.follow_from(&start);
     let incarnation = next_incarnation(dir)?;
     let interval = start.state.parameters().snapshot_interval.max(1);
     let colour = Height(start.state.height().0 / interval * interval);

@@ -2,7 +2,7 @@
 //! the promises of the write-ahead log.
 //!
 //! What is damaged is set aside with a word in the log, and what it held comes from elsewhere: an older snapshot, the
-//! genesis, the peers. The blocks that are executed at a start are those after the newest snapshot that is whole, and no
+//! genesis, the peers. A folder that holds nothing yet gives no state, and the genesis's is not made before it is needed. The blocks that are executed at a start are those after the newest snapshot that is whole, and no
 //! others ([`Recovered::replayed`]); how many that can be is worked out in `docs/operation.md`. Nothing here is believed unchecked: chunks hash to the root that a certificate is over, and each
 //! block must execute to the roots in its header.
 
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     config::{Config, NodeDir},
-    replica::Start,
+    replica::{Voting, message::WalRecord},
 };
 use ::snapshot::{
     manifest::{Manifest, Picture},
@@ -43,10 +43,17 @@ pub struct Recovered {
     pub genesis: Genesis,
     /// The node's key.
     pub key: SecretKey,
-    /// Where the replica starts from.
-    pub start: Start,
+    /// The state after the last block. None if the folder holds neither a block nor a snapshot: the genesis's state, which may take
+    /// seconds and much memory, is made only when it is certain that none is fetched.
+    pub state: Option<State>,
+    /// From when on it may vote.
+    pub voting: Voting,
     /// Blocks that were executed to get there.
     pub replayed: u64,
+    /// The header of that block.
+    pub(super) head: Option<CertifiedHeader>,
+    /// What it has promised at the next height.
+    pub(super) wal: Vec<WalRecord>,
     pub(super) snapshots: Store,
     /// The snapshot that it was put together from.
     pub(super) picture: Option<Picture>,
@@ -83,7 +90,8 @@ pub fn recover(dir: NodeDir) -> Result<Recovered, NodeError> {
         done => done?,
     };
     let target = snapshots.read_sync_target()?;
-    if target.is_some_and(|target| target.height_claimed() <= rebuilt.state.height()) {
+    let height = rebuilt.height();
+    if target.is_some_and(|target| target.height_claimed() <= height) {
         // A sync that ended just before it could say so, or that blocks have overtaken.
         snapshots.clear_sync_target()?;
     }
@@ -100,22 +108,19 @@ pub fn recover(dir: NodeDir) -> Result<Recovered, NodeError> {
         wal,
         voting,
         records,
-    } = promises(&dir.wal(), state.height())?;
+    } = promises(&dir.wal(), height)?;
     let blocks = log.reader();
     let journal = DiskJournal::new(wal, dir.wal(), log);
-    let start = Start {
-        state,
-        head: head.map(|h| (h.header, h.certificate)),
-        wal: records,
-        voting,
-    };
     Ok(Recovered {
         dir,
         config,
         genesis,
         key,
-        start,
+        state,
+        voting,
         replayed,
+        head,
+        wal: records,
         snapshots,
         picture,
         index,
@@ -153,10 +158,29 @@ fn set_damage_aside(dir: &Path, error: &StoreError) -> Result<(), StoreError> {
 
 struct Rebuilt {
     picture: Option<Picture>,
-    state: State,
+    /// None, if there is neither a snapshot nor a block.
+    state: Option<State>,
     head: Option<CertifiedHeader>,
     /// Blocks that were executed.
     replayed: u64,
+}
+
+impl Rebuilt {
+    fn height(&self) -> Height {
+        self.state.as_ref().map(State::height).unwrap_or_default()
+    }
+}
+
+/// The state before the first block.
+pub(super) fn genesis_state(genesis: &Genesis) -> Result<State, NodeError> {
+    let begun = Instant::now();
+    let state = State::genesis(genesis).map_err(|e| NodeError::Genesis(e.to_string()))?;
+    tracing::info!(
+        entries = state.tree().totals().entries,
+        state_ms = begun.elapsed().as_millis(),
+        "made the state of the genesis"
+    );
+    Ok(state)
 }
 
 /// A log of another chain is not damaged, and nothing of it is set aside: it stands in the wrong folder.
@@ -179,28 +203,37 @@ fn check_chain(log: &Log, expected: ChainId) -> Result<(), NodeError> {
 fn rebuild(log: &mut Log, snapshots: &Store, genesis: &Genesis) -> Result<Rebuilt, NodeError> {
     check_chain(log, genesis.chain_id())?;
     let begun = Instant::now();
-    let (mut state, picture) = match newest_snapshot(log, snapshots, genesis)? {
-        Some((state, picture)) => (state, Some(picture)),
-        None => {
-            let state = State::genesis(genesis);
-            (state.map_err(|e| NodeError::Genesis(e.to_string()))?, None)
-        }
-    };
+    let (state, picture) = newest_snapshot(log, snapshots, genesis)?.unzip();
     let mut head = picture.as_ref().map(|p| p.manifest.certified());
-    let loaded = begun.elapsed();
-    let next = state.height().next();
+    let from = state.as_ref().map(State::height).unwrap_or_default();
+    let next = from.next();
     let first = log.first().or(log.next());
     let ends_before = log.next().is_some_and(|n| n < next);
     let begins_after = first.is_some_and(|first| first > next);
-    let never_begun = log.next().is_none() && state.height() > Height::GENESIS;
+    let never_begun = log.next().is_none() && from > Height::GENESIS;
     if (ends_before || begins_after || never_begun)
         && let Some(aside) = log.reset_to(next)?
     {
         tracing::warn!(
-            folder = %aside.display(), height = %state.height(),
+            folder = %aside.display(), height = %from,
             "the block log does not go on where the state ends: it is set aside, and history begins after the state"
         );
     }
+    let has_blocks = log.next().is_some_and(|end| end > next);
+    let mut state = match state {
+        Some(state) => state,
+        None if has_blocks => genesis_state(genesis)?,
+        None => {
+            tracing::info!("there is neither a block nor a snapshot here yet");
+            return Ok(Rebuilt {
+                picture: None,
+                state: None,
+                head: None,
+                replayed: 0,
+            });
+        }
+    };
+    let loaded = begun.elapsed();
     let mut replayed = 0u64;
     for record in log.iter_from(next) {
         replayed += 1;
@@ -217,13 +250,13 @@ fn rebuild(log: &mut Log, snapshots: &Store, genesis: &Genesis) -> Result<Rebuil
         });
     }
     tracing::info!(
-        height = %state.height(), from = %next.previous().unwrap_or_default(), replayed,
+        height = %state.height(), %from, replayed,
         entries = state.tree().totals().entries, state_ms = loaded.as_millis(),
         blocks_ms = begun.elapsed().saturating_sub(loaded).as_millis(),
         "the state is here: loaded from a snapshot (or made, from the genesis), and brought up to the block log"
     );
     Ok(Rebuilt {
-        state,
+        state: Some(state),
         head,
         picture,
         replayed,

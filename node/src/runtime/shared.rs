@@ -14,7 +14,7 @@ use super::{
 use crate::{
     event::{Alarm, Event},
     handle::{NotHere, Refusal, SyncProgress},
-    replica::{Committed, Input},
+    replica::{Committed, Input, Start},
 };
 use ledger::{
     block::CertifiedHeader,
@@ -47,6 +47,9 @@ const BODIES_KEPT: usize = 16;
 const DROPPED_KEPT: usize = 10_000;
 /// A chain that makes no block for so long, beyond the pause of an idle one, stands still.
 const STANDSTILL: Duration = Duration::from_secs(10);
+/// Why a node that does not follow the chain yet cannot answer.
+pub(super) const NO_STATE: &str =
+    "it has no state yet: it is fetching a snapshot, or makes the genesis's state";
 /// Events that a slow listener may be behind.
 pub(super) const EVENTS_KEPT: usize = 1024;
 
@@ -117,7 +120,8 @@ pub(super) struct Beginning {
     pub(super) network: p2p::Network,
     pub(super) blocks: LogReader,
     pub(super) index: TransactionIndex,
-    pub(super) state: State,
+    /// None of a node that is to get one first.
+    pub(super) state: Option<State>,
     pub(super) head: Option<CertifiedHeader>,
     pub(super) snapshots: Arc<Snapshots>,
     pub(super) voters: Voters,
@@ -153,8 +157,8 @@ impl Shared {
             backfills,
         } = beginning;
         let pictures = Pictures {
-            roots: BTreeMap::from([(state.height(), state.root())]),
-            states: VecDeque::from([state]),
+            roots: state.iter().map(|s| (s.height(), s.root())).collect(),
+            states: state.into_iter().collect(),
             head,
             last_block_transactions: 0,
             committed_at: Instant::now(),
@@ -222,10 +226,17 @@ impl Shared {
 
     /// Whether a key is a validator's.
     pub(super) fn is_validator(&self, key: &PublicKey) -> bool {
-        let address = key.address();
+        self.next_validators().get(&key.address()).is_some()
+    }
+
+    /// Who votes on the next block; on a node without a state, as far as that is known: the genesis's.
+    pub(super) fn next_validators(&self) -> ValidatorSet {
         let pictures = self.pictures();
-        let state = pictures.states.back();
-        state.is_some_and(|s| s.next_validators().get(&address).is_some())
+        let newest = pictures.states.back();
+        newest.map_or_else(
+            || self.voters.of_genesis().clone(),
+            |state| state.next_validators().clone(),
+        )
     }
 
     /// Whether the replica runs; before, nothing is asked of it.
@@ -234,13 +245,17 @@ impl Shared {
     }
 
     /// The replica starts from here: with the state this began with, or with one that was fetched since.
-    pub(super) fn follow_from(&self, state: &State, head: Option<CertifiedHeader>) {
+    pub(super) fn follow_from(&self, start: &Start) {
+        let Start { state, head, .. } = start;
         self.voters.note(state);
         {
             let mut pictures = self.pictures();
             pictures.states = VecDeque::from([state.clone()]);
             pictures.roots = BTreeMap::from([(state.height(), state.root())]);
-            pictures.head = head;
+            pictures.head = head.clone().map(|(header, certificate)| CertifiedHeader {
+                header,
+                certificate,
+            });
         }
         self.following.store(true, Ordering::Release);
     }
@@ -420,20 +435,19 @@ impl Shared {
     }
 
     fn is_certified(&self, head: &CertifiedHeader) -> bool {
-        let Some(sets) = self
-            .pictures()
-            .states
-            .back()
-            .map(|state| state.validators().clone())
-        else {
-            return false;
+        let newest = self.pictures().states.back().cloned();
+        let sets = match &newest {
+            Some(state) => {
+                let sets = state.validators();
+                vec![&sets.current, &sets.next, &sets.after_next]
+            }
+            None => vec![self.voters.of_genesis()],
         };
         let CertifiedHeader {
             header,
             certificate,
         } = head;
-        [sets.current, sets.next, sets.after_next]
-            .iter()
+        sets.into_iter()
             .find(|set| set.hash() == header.validators)
             .is_some_and(|set| {
                 certificate
@@ -449,7 +463,7 @@ impl Shared {
             return Err(NotHere::NotReady(why.into()));
         }
         if !self.follows() {
-            return Err(NotHere::NotReady("it is fetching a snapshot".into()));
+            return Err(NotHere::NotReady(NO_STATE.into()));
         }
         let pictures = self.pictures();
         match (pictures.states.back(), &pictures.head) {

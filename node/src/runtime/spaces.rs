@@ -6,7 +6,7 @@
 
 use super::{NodeError, join, join::Fetched, join::trust::Trust, shared::Shared};
 use crate::{
-    config::Sync as SyncConfig,
+    config::{Config, Sync as SyncConfig},
     event::Event,
     handle::{NotHere, SnapshotInfo},
 };
@@ -15,6 +15,8 @@ use ::snapshot::{
     scope::Scope,
 };
 use ledger::{
+    genesis::Genesis,
+    keys::PublicKey,
     light::{LightBlock, records_range},
     state::{
         View,
@@ -50,7 +52,32 @@ struct Held {
 }
 
 impl Spaces {
-    pub(super) fn new(names: Vec<String>, keep: usize) -> Self {
+    /// Those that a node is configured to follow; none if it follows the whole chain. `own` is the height of the state in its folder.
+    ///
+    /// # Errors
+    /// [`NodeError::Spaces`] if it needs, or has, the whole chain.
+    pub(super) fn of_config(
+        config: &Config,
+        genesis: &Genesis,
+        key: &PublicKey,
+        own: Option<Height>,
+    ) -> Result<Option<Self>, NodeError> {
+        if config.sync.spaces.is_empty() {
+            return Ok(None);
+        }
+        if genesis.validators.iter().any(|v| v.public_key == *key) {
+            let why = "it is a validator, which needs the whole state; leave `spaces` out";
+            return Err(NodeError::Spaces(why.into()));
+        }
+        if let Some(height) = own {
+            let why = format!("its folder has the whole chain up to height {height}; use another");
+            return Err(NodeError::Spaces(why));
+        }
+        let keep = usize::try_from(config.snapshots.keep).unwrap_or(usize::MAX);
+        Ok(Some(Self::new(config.sync.spaces.clone(), keep)))
+    }
+
+    fn new(names: Vec<String>, keep: usize) -> Self {
         let ranges = names.iter().filter_map(|name| records_range(name, None));
         let spaces = names.iter().map(|name| Key::Space(name.clone()));
         // What every state has, so that this one too can say who votes and what the limits are.

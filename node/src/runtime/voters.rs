@@ -43,6 +43,11 @@ impl Voters {
         }
     }
 
+    /// The genesis's.
+    pub(super) const fn of_genesis(&self) -> &ValidatorSet {
+        &self.genesis
+    }
+
     /// Keeps the sets that a state knows. Failing to is told, and stops nothing.
     pub(super) fn note(&self, state: &State) {
         let sets = state.validators();

@@ -18,7 +18,7 @@ const NODES: usize = 4;
 
 /// The state with one more coin in alice's account than there is.
 fn spoil(recovered: &mut Recovered) {
-    let state = &recovered.start.state;
+    let state = State::genesis(&recovered.genesis).unwrap();
     let account = Account {
         balance: Amount(1_001),
         ..state.account(&ALICE).unwrap()
@@ -34,7 +34,7 @@ fn spoil(recovered: &mut Recovered) {
         },
     }])
     .unwrap();
-    recovered.start.state = State::from_tree(state.height(), tree).unwrap();
+    recovered.state = Some(State::from_tree(state.height(), tree).unwrap());
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod asked;
 mod astray;
 mod backfill;
 mod folder;
+mod joining;
 mod net;
 mod snapshots;
 mod strangers;

@@ -61,7 +61,7 @@ fn newest(dir: &NodeDir) -> Arc<Manifest> {
 /// How high a stopped node comes when it is started, and by how many blocks.
 fn replayed(dir: &NodeDir) -> (u64, u64) {
     let recovered = runtime::recover(dir.clone()).unwrap();
-    (recovered.start.state.height().0, recovered.replayed)
+    (recovered.state.unwrap().height().0, recovered.replayed)
 }
 
 /// Approves other parameters with the one validator's key.

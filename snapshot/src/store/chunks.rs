@@ -40,6 +40,20 @@ impl Store {
         self.put_whole(id, &chunk::encode(chunk)?)
     }
 
+    /// Makes a whole chunk durable that was put. Putting the manifest does that with all; who fetches many files wants less to
+    /// be left for the end. Nothing to do for a patch, which shares its file with others.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`]; then it is not durable.
+    pub fn sync_chunk(&self, id: &ChunkId) -> Result<()> {
+        if !self.index().unsynced.contains(id) {
+            return Ok(());
+        }
+        disk::sync(&self.chunk_path(id))?;
+        self.index().unsynced.remove(id);
+        Ok(())
+    }
+
     fn put_whole(&self, id: ChunkId, bytes: &[u8]) -> Result<u64> {
         let path = self.chunk_path(&id);
         {

@@ -1,7 +1,10 @@
 //! What is put is kept whole and found again; what is damaged is never offered; what nothing needs goes.
 
 use super::*;
-use crate::fixtures::{CUT, certified, manifest, set, tree};
+use crate::{
+    chunk,
+    fixtures::{CUT, certified, manifest, set, tree},
+};
 use ledger::{hash::Hash, state::tree::Tree};
 use std::fs;
 use tempfile::TempDir;
@@ -133,6 +136,30 @@ fn what_is_pinned_or_being_synced_stays() {
     assert_eq!(heights(&store), [2, 1]);
     assert!(store.retain(1, &BTreeSet::new()).unwrap().chunks > 0);
     assert!(store.read_sync_target().unwrap().is_none());
+}
+
+/// What was made durable while others were still fetched survives a power failure; what was not is found out, not believed.
+#[test]
+fn a_chunk_that_was_synced_outlives_a_power_failure() {
+    let (dir, store) = open();
+    let tree = tree(300, 1);
+    let target = manifest(&tree, 1);
+    store.set_sync_target(&target).unwrap();
+    let power = ledger::store::disk::fault::watch_power();
+    let subtrees = tree.cut(CUT);
+    for subtree in &subtrees {
+        let bytes = chunk::encode(subtree).unwrap();
+        store.put_chunk(target.id(), subtree, &bytes).unwrap();
+    }
+    let synced = ChunkId(subtrees[0].hash());
+    store.sync_chunk(&synced).unwrap();
+    power.fails();
+    drop(store);
+    let store = Store::open(dir.path()).unwrap();
+    for chunk in target.chunks() {
+        let loaded = store.load_chunk(&target, chunk);
+        assert_eq!(loaded.is_ok(), chunk.id() == synced, "{loaded:?}");
+    }
 }
 
 #[test]

@@ -2,11 +2,12 @@
 
 use super::{
     ASKS_MAX, GaveUp, Lie, Output, Progress, READS_MAX, RELEASES_MAX, REMEMBERED_MAX, Wanted,
+    WantedChunk,
     joiner::{Joiner, Phase},
     search::Search,
 };
 use crate::{
-    chunk::{ChunkError, ChunkId, VerifiedChunk, patch},
+    chunk::{ChunkError, ChunkId, VerifiedChunk},
     manifest::{ChunkRef, Manifest, Picture},
     scope::totals,
 };
@@ -137,42 +138,24 @@ impl<P: Clone + Ord> Joiner<P> {
         (subtree.part() == chunk.part()).then_some(subtree)
     }
 
-    /// Verifies what came for a chunk: all of it, or a patch on what the older snapshot has in its place.
-    fn verify(&self, chunk: &ChunkRef, bytes: &[u8]) -> Option<Result<VerifiedChunk, ChunkError>> {
-        let Phase::Fetch(fetch) = &self.phase else {
-            return None;
-        };
-        let before = self.before.as_ref();
-        let base = patch::base_of(bytes).and_then(|_| before?.base_of(&chunk.prefix));
-        Some(match base {
-            Some((_, base)) => fetch.manifest.verify_patch(chunk, &base, bytes),
-            None => fetch.manifest.verify_chunk(chunk, bytes),
-        })
-    }
-
     /// A peer's answer to a request for a chunk.
     pub(super) fn on_chunk(
         &mut self,
         peer: &P,
         id: ChunkId,
         bytes: Vec<u8>,
+        verified: Result<VerifiedChunk, ChunkError>,
         now_ms: u64,
         out: &mut Vec<Output<P>>,
     ) {
-        let Phase::Fetch(fetch) = &self.phase else {
-            return;
-        };
-        let Some((index, chunk)) = fetch.lacking(&id) else {
-            return;
-        };
-        let Some(verified) = self.verify(&chunk, &bytes) else {
-            return;
-        };
         let Phase::Fetch(fetch) = &mut self.phase else {
             return;
         };
+        let Some((index, listed)) = fetch.lacking(&id) else {
+            return;
+        };
         match verified {
-            Ok(chunk) => {
+            Ok(chunk) if chunk.subtree().part() == listed.part() => {
                 let subtree = chunk.subtree();
                 fetch.fetched_bytes += subtree.totals().bytes;
                 fetch.put(index, subtree.clone(), now_ms);
@@ -180,7 +163,9 @@ impl<P: Clone + Ord> Joiner<P> {
                 self.peers.succeeded(peer);
                 out.push(Output::Store { chunk, bytes });
             }
-            Err(error @ ChunkError::NotAsListed { .. }) => self.convict(&error, now_ms, out),
+            Err(error) if refutes(&error, &listed) => self.convict(&error, now_ms, out),
+            // Asked for by an earlier target, which listed it otherwise.
+            Ok(_) | Err(ChunkError::NotAsListed { .. }) => fetch.missing.push_front(index),
             Err(ChunkError::Form(_)) => {
                 // A newer program's: nothing that we can use, and no lie.
                 self.on_chunk_not_here(peer, id);
@@ -214,7 +199,7 @@ impl<P: Clone + Ord> Joiner<P> {
             Some(Ok(verified)) if verified.subtree().part() == chunk.part() => {
                 fetch.put(index, verified.into_subtree(), now_ms);
             }
-            Some(Err(error @ ChunkError::NotAsListed { .. })) => self.convict(&error, now_ms, out),
+            Some(Err(error)) if refutes(&error, &chunk) => self.convict(&error, now_ms, out),
             Some(Ok(_) | Err(_)) | None => {
                 self.stored.remove(&id);
                 fetch.missing.push_back(index);
@@ -364,13 +349,12 @@ impl<P: Clone + Ord> Joiner<P> {
                 if under_way >= ASKS_MAX {
                     return;
                 }
-                let Some(id) = next_for(fetch, &self.peers, &peer) else {
+                let Some(chunk) = next_for(fetch, &self.peers, &peer) else {
                     continue;
                 };
-                let wanted = Wanted::Chunk(id);
-                let base = base_of(fetch, self.before.as_ref(), &id);
-                self.peers.asked(&peer, wanted, now_ms);
-                out.push(Output::Ask { peer, wanted, base });
+                let chunk = wanted(fetch, self.before.as_ref(), chunk);
+                self.peers.asked(&peer, Wanted::Chunk(chunk.id()), now_ms);
+                out.push(Output::AskChunk { peer, chunk });
                 under_way += 1;
                 asked = true;
             }
@@ -396,9 +380,12 @@ impl<P: Clone + Ord> Joiner<P> {
             .map(|a| (a.since_ms, a.wanted))
             .collect();
         long.sort();
-        for (_, wanted) in long {
-            let Wanted::Chunk(id) = wanted else { continue };
-            let once = self.peers.in_time().filter(|a| a.wanted == wanted).count() == 1;
+        for (_, asked) in long {
+            let Wanted::Chunk(id) = asked else { continue };
+            let Some((_, chunk)) = fetch.chunk(&id) else {
+                continue;
+            };
+            let once = self.peers.in_time().filter(|a| a.wanted == asked).count() == 1;
             if !once || self.peers.in_time().count() >= ASKS_MAX {
                 continue;
             }
@@ -406,9 +393,9 @@ impl<P: Clone + Ord> Joiner<P> {
             let Some(peer) = free.into_iter().find(|p| self.peers.may_have(p, id)) else {
                 continue;
             };
-            let base = base_of(fetch, self.before.as_ref(), &id);
-            self.peers.asked(&peer, wanted, now_ms);
-            out.push(Output::Ask { peer, wanted, base });
+            let chunk = wanted(fetch, self.before.as_ref(), chunk);
+            self.peers.asked(&peer, asked, now_ms);
+            out.push(Output::AskChunk { peer, chunk });
         }
     }
 
@@ -449,10 +436,18 @@ impl<P: Clone + Ord> Joiner<P> {
     }
 }
 
-/// The chunk of the older snapshot on which this one can be a patch.
-fn base_of<P>(fetch: &Fetch<P>, before: Option<&Picture>, id: &ChunkId) -> Option<ChunkId> {
-    let (_, chunk) = fetch.chunk(id)?;
-    before?.base_of(&chunk.prefix).map(|(base, _)| base)
+/// Whether a chunk shows that a manifest lists it wrongly, if this is how it lists it.
+fn refutes(error: &ChunkError, chunk: &ChunkRef) -> bool {
+    matches!(error, ChunkError::NotAsListed { listed, .. } if **listed == chunk.part())
+}
+
+/// A chunk of the target with all that it takes to verify it.
+fn wanted<P>(fetch: &Fetch<P>, before: Option<&Picture>, chunk: ChunkRef) -> WantedChunk {
+    WantedChunk {
+        manifest: Arc::clone(&fetch.manifest),
+        base: before.and_then(|before| before.base_of(&chunk.prefix)),
+        chunk,
+    }
 }
 
 /// The next missing chunk that a peer may have.
@@ -460,16 +455,17 @@ fn next_for<P: Clone + Ord>(
     fetch: &mut Fetch<P>,
     peers: &super::peers::Peers<P>,
     peer: &P,
-) -> Option<ChunkId> {
+) -> Option<ChunkRef> {
     let mut at = 0;
     while let Some(&index) = fetch.missing.get(at) {
-        let id = fetch.manifest.chunks().get(index)?.id();
+        let chunk = *fetch.manifest.chunks().get(index)?;
+        let id = chunk.id();
         if fetch.is_done(index) || peers.is_in_time(Wanted::Chunk(id)) {
             // Here already, or asked of somebody who is in time: noted twice.
             fetch.missing.remove(at);
         } else if peers.may_have(peer, id) {
             fetch.missing.remove(at);
-            return Some(id);
+            return Some(chunk);
         } else {
             // At most NOT_HERE_MAX and the peer's own requests are passed over.
             at += 1;

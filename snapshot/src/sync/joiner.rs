@@ -85,17 +85,19 @@ impl<P: Clone + Ord> Joiner<P> {
             Input::Offers { peer, offers } => {
                 self.peers.offer(&peer, offers, self.config.height_min);
             }
-            Input::Answer {
-                peer,
-                wanted,
-                bytes,
-            } => {
-                if !self.peers.answered(&peer, wanted) {
-                    return;
+            Input::Manifest { peer, id, bytes } => {
+                if self.peers.answered(&peer, Wanted::Manifest(id)) {
+                    self.on_manifest(&peer, id, &bytes, out);
                 }
-                match wanted {
-                    Wanted::Manifest(id) => self.on_manifest(&peer, id, &bytes, out),
-                    Wanted::Chunk(id) => self.on_chunk(&peer, id, bytes, now_ms, out),
+            }
+            Input::Chunk {
+                peer,
+                id,
+                bytes,
+                verified,
+            } => {
+                if self.peers.answered(&peer, Wanted::Chunk(id)) {
+                    self.on_chunk(&peer, id, bytes, verified, now_ms, out);
                 }
             }
             Input::NotHere { peer, wanted } => {

@@ -37,7 +37,7 @@
 //!
 //! # Trust
 //! No peer. A manifest is verified from the trusted validator set, a chunk against the manifest, before anything else
-//! happens to it. [`Output::Ban`] comes only with proof of a lie: bytes that an honest peer could not have sent. Slowness,
+//! happens to it: a [`VerifiedChunk`] comes from nothing else. [`Output::Ban`] comes only with proof of a lie: bytes that an honest peer could not have sent. Slowness,
 //! "not here" and failed requests prove nothing. A banned peer is not asked again, whatever it offers.
 //!
 //! # Bounds
@@ -45,12 +45,15 @@
 //! not asked for are dropped unread. Memory: the tree as it grows, the manifest, and 1 candidate's.
 //!
 //! # Cost
-//! [`Joiner::handle`] verifies a chunk in some milliseconds: run it off the network's task.
+//! [`Joiner::handle`] verifies manifests, and does nothing else that takes long. A chunk takes some milliseconds, and is verified by
+//! who carries out the request for it ([`WantedChunk::verify`]), on any thread, several at once. Until then the request
+//! counts as unanswered: so what waits to be verified is bounded as what is under way.
 
 mod fetch;
 mod joiner;
 mod peers;
 mod search;
+mod wanted;
 
 #[cfg(test)]
 mod simulation;
@@ -58,6 +61,7 @@ mod simulation;
 mod tests;
 
 pub use joiner::Joiner;
+pub use wanted::WantedChunk;
 
 use crate::{
     chunk::{ChunkError, ChunkId, VerifiedChunk},
@@ -182,14 +186,25 @@ pub enum Input<P> {
         /// What.
         offers: Vec<Offer>,
     },
-    /// The answer to a request.
-    Answer {
-        /// Who.
+    /// A manifest that was asked for.
+    Manifest {
+        /// Who sent it.
         peer: P,
-        /// What was asked.
-        wanted: Wanted,
-        /// What came: at most `MANIFEST_BYTES_MAX` or `chunk::ENCODED_BYTES_MAX` bytes, as the network bounds it.
+        /// Which was asked for.
+        id: ManifestId,
+        /// What came: at most `MANIFEST_BYTES_MAX` bytes, as the network bounds it.
         bytes: Vec<u8>,
+    },
+    /// A chunk that was asked for.
+    Chunk {
+        /// Who sent it.
+        peer: P,
+        /// Which was asked for.
+        id: ChunkId,
+        /// What came: at most `chunk::ENCODED_BYTES_MAX` bytes, as the network bounds it.
+        bytes: Vec<u8>,
+        /// What [`WantedChunk::verify`] made of that.
+        verified: Result<VerifiedChunk, ChunkError>,
     },
     /// A peer says that it does not have what was asked.
     NotHere {
@@ -224,14 +239,19 @@ pub enum Input<P> {
 /// What a joiner wants done.
 #[derive(Clone, Debug)]
 pub enum Output<P> {
-    /// Ask a peer.
-    Ask {
+    /// Ask a peer for a manifest.
+    AskManifest {
         /// Whom.
         peer: P,
-        /// For what.
-        wanted: Wanted,
-        /// A chunk on which a patch will do as well.
-        base: Option<ChunkId>,
+        /// For which.
+        id: ManifestId,
+    },
+    /// Ask a peer for a chunk, and verify what it sends.
+    AskChunk {
+        /// Whom.
+        peer: P,
+        /// For which.
+        chunk: WantedChunk,
     },
     /// Read a chunk of the target from the store and verify it, and give it back as [`Input::Stored`].
     Read {

@@ -133,8 +133,7 @@ impl<P: Clone + Ord> Joiner<P> {
                     && let Some(peer) = self.peers.for_manifest(id, height, now_ms)
                 {
                     self.peers.asked(&peer, wanted, now_ms);
-                    let base = None;
-                    out.push(Output::Ask { peer, wanted, base });
+                    out.push(Output::AskManifest { peer, id });
                     under_way += 1;
                     newer_hoped_for = true;
                 }

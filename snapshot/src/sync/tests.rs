@@ -29,20 +29,22 @@ fn offer(joiner: &mut Joiner<u32>, now_ms: u64, peer: u32, offers: &[(u64, Manif
 }
 
 fn answer(joiner: &mut Joiner<u32>, now_ms: u64, peer: u32, m: &Manifest) -> Out {
-    let (wanted, bytes) = (Wanted::Manifest(m.id()), m.encode());
-    joiner.handle(
-        now_ms,
-        Input::Answer {
-            peer,
-            wanted,
-            bytes,
-        },
-    )
+    let (id, bytes) = (m.id(), m.encode());
+    joiner.handle(now_ms, Input::Manifest { peer, id, bytes })
 }
 
 fn asked(out: &Out) -> Vec<(u32, Wanted)> {
     let one = |o: &Output<u32>| match o {
-        Output::Ask { peer, wanted, .. } => Some((*peer, *wanted)),
+        Output::AskManifest { peer, id } => Some((*peer, Wanted::Manifest(*id))),
+        Output::AskChunk { peer, chunk } => Some((*peer, Wanted::Chunk(chunk.id()))),
+        _ => None,
+    };
+    out.iter().filter_map(one).collect()
+}
+
+fn wanted_chunks(out: &Out) -> Vec<(u32, WantedChunk)> {
+    let one = |o: &Output<u32>| match o {
+        Output::AskChunk { peer, chunk } => Some((*peer, chunk.clone())),
         _ => None,
     };
     out.iter().filter_map(one).collect()
@@ -119,15 +121,8 @@ fn a_forged_manifest_bans_its_sender_and_a_far_one_does_not() {
     let mut joiner = joiner();
     offer(&mut joiner, 0, 1, &[(9, forged)]);
     joiner.handle(2_000, Input::Tick);
-    let wanted = Wanted::Manifest(forged);
-    let out = joiner.handle(
-        2_100,
-        Input::Answer {
-            peer: 1,
-            wanted,
-            bytes,
-        },
-    );
+    let (peer, id) = (1, forged);
+    let out = joiner.handle(2_100, Input::Manifest { peer, id, bytes });
     assert_eq!(banned(&out), [1]);
     let out = offer(&mut joiner, 2_200, 1, &[(9, good.id())]);
     assert_eq!(asked(&out), [], "a liar is never asked again");
@@ -250,6 +245,75 @@ fn what_honest_nodes_have_comes_before_what_is_newer() {
     }
 }
 
+#[test]
+fn bytes_that_are_not_the_chunk_ban_their_sender_alone() {
+    let tree = tree(400, 1);
+    let good = manifest(&tree, 5);
+    let mut joiner = joiner();
+    for peer in [1, 2] {
+        offer(&mut joiner, 0, peer, &[(5, good.id())]);
+    }
+    joiner.handle(2_000, Input::Tick);
+    let asked = wanted_chunks(&answer(&mut joiner, 2_100, 1, &good));
+    let of_first: Vec<&WantedChunk> = asked
+        .iter()
+        .filter(|(p, _)| *p == 1)
+        .map(|(_, c)| c)
+        .collect();
+    let owed: Vec<ChunkId> = of_first.iter().map(|chunk| chunk.id()).collect();
+    assert_eq!(owed.len(), ASKS_PER_PEER_MAX);
+    let other = tree.cut(CUT).into_iter().find(|s| s.hash() == owed[1].0);
+    let bytes = chunk::encode(&other.unwrap()).unwrap();
+    let verified = of_first[0].verify(&bytes);
+    let (peer, id) = (1, owed[0]);
+    let input = Input::Chunk {
+        peer,
+        id,
+        bytes,
+        verified,
+    };
+    let out = joiner.handle(2_200, input);
+    assert_eq!(banned(&out), [1]);
+    let out = offer(&mut joiner, 2_300, 3, &[(5, good.id())]);
+    let mut again: Vec<ChunkId> = wanted_chunks(&out).iter().map(|(_, c)| c.id()).collect();
+    let mut owed = owed;
+    (again.sort(), owed.sort());
+    assert_eq!(again, owed, "another is asked for what it owed");
+}
+
+/// It lists the chunk otherwise than the target does: what convicts one says nothing of the other.
+#[test]
+fn what_refutes_an_earlier_target_does_not_convict_this_one() {
+    let tree = tree(400, 1);
+    let good = manifest(&tree, 5);
+    let mut joiner = joiner();
+    offer(&mut joiner, 0, 1, &[(5, good.id())]);
+    joiner.handle(2_000, Input::Tick);
+    let asked = wanted_chunks(&answer(&mut joiner, 2_100, 1, &good));
+    let (peer, chunk) = asked[0].clone();
+    let id = chunk.id();
+    let subtree = tree.cut(CUT).into_iter().find(|s| s.hash() == id.0);
+    let bytes = chunk::encode(&subtree.unwrap()).unwrap();
+    let mut listed_wrongly = *good.chunk(&id).unwrap();
+    listed_wrongly.entries += 1;
+    let error = good.verify_chunk(&listed_wrongly, &bytes).unwrap_err();
+    assert!(matches!(error, ChunkError::NotAsListed { .. }), "{error}");
+    let input = Input::Chunk {
+        peer,
+        id,
+        bytes,
+        verified: Err(error.clone()),
+    };
+    let out = joiner.handle(2_200, input);
+    assert!(banned(&out).is_empty(), "nobody lied about this target");
+    let asked: Vec<ChunkId> = wanted_chunks(&out).iter().map(|(_, c)| c.id()).collect();
+    assert_eq!(asked, [id], "it is asked for again");
+    let chunk = Some(Err(error));
+    let out = joiner.handle(2_300, Input::Stored { id, chunk });
+    assert!(banned(&out).is_empty());
+    assert!(joiner.target().is_some());
+}
+
 /// Liars that come again under new names, each with a true manifest: there is an end to it.
 #[test]
 fn it_gives_up_whatever_names_a_liar_has() {
@@ -259,7 +323,7 @@ fn it_gives_up_whatever_names_a_liar_has() {
     for now_ms in (0..4_000_000).step_by(500) {
         for output in joiner.handle(now_ms, Input::Tick) {
             match output {
-                Output::Ask { peer, wanted, .. } if wanted == Wanted::Manifest(good.id()) => {
+                Output::AskManifest { peer, id } if id == good.id() => {
                     answer(&mut joiner, now_ms, peer, &good);
                 }
                 Output::GaveUp(why) => {
@@ -297,15 +361,16 @@ fn it_is_patient_with_the_only_peer_there_is() {
         for i in 1..8u64 {
             let now_ms = 2_100 + i * 5_000;
             owed.extend(asked(&joiner.handle(now_ms, Input::Tick)));
-            let Some(&(peer, wanted @ Wanted::Chunk(id))) = owed.last().filter(|_| i % 3 == 0)
-            else {
+            let Some(&(peer, Wanted::Chunk(id))) = owed.last().filter(|_| i % 3 == 0) else {
                 continue;
             };
             let bytes = chunks[&id].clone();
-            let input = Input::Answer {
+            let verified = good.verify_chunk(good.chunk(&id).unwrap(), &bytes);
+            let input = Input::Chunk {
                 peer,
-                wanted,
+                id,
                 bytes,
+                verified,
             };
             owed.extend(asked(&joiner.handle(now_ms, input)));
         }

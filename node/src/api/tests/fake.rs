@@ -282,7 +282,7 @@ impl Backend for Fake {
                 header: committed.block.header.clone(),
                 certificate: committed.certificate.clone(),
             }),
-            state_root: inner.head().root(),
+            state_root: Some(inner.head().root()),
             last_block_transactions: head.map_or(0, |b| b.block.transactions.len() as u64),
             peers: 3,
             p2p: vec!["/ip4/127.0.0.1/tcp/26000".into()],

@@ -164,7 +164,10 @@ impl<'a> Run<'a> {
 
     fn carry_out(&mut self, output: Output<u32>) {
         match output {
-            Output::Ask { peer, wanted, base } => self.ask(peer, wanted, base),
+            Output::AskManifest { peer, id } => self.ask(peer, Wanted::Manifest(id), None),
+            Output::AskChunk { peer, chunk } => {
+                self.ask(peer, Wanted::Chunk(chunk.id()), Some(chunk));
+            }
             Output::Read { chunk } => {
                 let (id, target) = (chunk.id(), self.target.as_ref().unwrap());
                 let stored = self.store.get(&id);
@@ -203,7 +206,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn ask(&mut self, peer: u32, wanted: Wanted, base: Option<ChunkId>) {
+    fn ask(&mut self, peer: u32, wanted: Wanted, chunk: Option<WantedChunk>) {
         assert!(!self.banned.contains(&peer), "a liar is asked again");
         let kind = self.kinds[peer as usize];
         let is_chunk = matches!(wanted, Wanted::Chunk(_));
@@ -228,15 +231,21 @@ impl<'a> Run<'a> {
         if kind == Stuck || self.gone.contains(&peer) {
             return;
         }
-        let input = match self.world.answer(kind, wanted, base, &mut self.random) {
+        let base = chunk.as_ref().and_then(WantedChunk::base);
+        let answer = self.world.answer(kind, wanted, base, &mut self.random);
+        let input = match (answer, wanted) {
             _ if failed => Input::Failed { peer, wanted },
-            Some(bytes) => Input::Answer {
+            (None, _) => Input::NotHere { peer, wanted },
+            (Some(bytes), Wanted::Manifest(id)) => Input::Manifest { peer, id, bytes },
+            (Some(bytes), Wanted::Chunk(id)) => Input::Chunk {
                 peer,
-                wanted,
+                id,
+                verified: chunk.unwrap().verify(&bytes),
                 bytes,
             },
-            None => Input::NotHere { peer, wanted },
         };
-        self.later(delay_ms, input);
+        // Several are verified at once: which is done first, nobody knows.
+        let verifying_ms = self.random.below(20);
+        self.later(delay_ms + verifying_ms, input);
     }
 }
