@@ -8,6 +8,7 @@
 //! A node that has a state and lags far behind does the same beside executing blocks ([`jump`]): it asks for what changed since
 //! its own snapshot, and starts over from its folder.
 
+mod ask;
 mod plan;
 pub(super) mod trust;
 mod writer;
@@ -23,10 +24,10 @@ use ::snapshot::{
     manifest::{ChunkRef, ManifestId, Picture},
     scope::Scope,
     store::{Store, StoreError, write_snapshot},
-    sync::{Config, Input, Joiner, Lie, Offer, Output, Progress, Wanted, WantedChunk},
+    sync::{Config, Input, Joiner, Lie, Offer, Output, Progress},
 };
 use ledger::{block::CertifiedHeader, state::State, units::Height};
-use p2p::{Peer, Request, Response};
+use p2p::Peer;
 pub(super) use plan::Having;
 use plan::{Heard, LAG_MIN, Plan, jumps, plan};
 use std::{
@@ -405,53 +406,6 @@ impl Driver {
             Err(StoreError::Chunk(error)) => Some(Err(error)),
             Err(_) => None,
         }
-    }
-
-    fn ask_manifest(&self, peer: Peer, id: ManifestId) {
-        let (say, network) = (self.say.clone(), self.shared.network.clone());
-        let wanted = Wanted::Manifest(id);
-        self.tokio.spawn(async move {
-            let input = match network.request(peer, Request::Manifest { id: id.0 }).await {
-                Ok(Response::Manifest(Some(payload))) => Input::Manifest {
-                    peer,
-                    id,
-                    bytes: payload.0,
-                },
-                Ok(_) => Input::NotHere { peer, wanted },
-                Err(_) => Input::Failed { peer, wanted },
-            };
-            let _ = say.send(input);
-        });
-    }
-
-    /// Asks for a chunk. What comes is verified on all cores, while the joiner goes on.
-    fn ask_chunk(&self, peer: Peer, chunk: WantedChunk) {
-        let (say, network) = (self.say.clone(), self.shared.network.clone());
-        let id = chunk.id();
-        let wanted = Wanted::Chunk(id);
-        let request = Request::Chunk {
-            id: id.0,
-            base: chunk.base().map(|base| base.0),
-        };
-        self.tokio.spawn(async move {
-            let input = match network.request(peer, request).await {
-                Ok(Response::Chunk(Some(payload))) => {
-                    return rayon::spawn(move || {
-                        let bytes = payload.0;
-                        let verified = chunk.verify(&bytes);
-                        let _ = say.send(Input::Chunk {
-                            peer,
-                            id,
-                            bytes,
-                            verified,
-                        });
-                    });
-                }
-                Ok(_) => Input::NotHere { peer, wanted },
-                Err(_) => Input::Failed { peer, wanted },
-            };
-            let _ = say.send(input);
-        });
     }
 
     /// Waits until all of it is on disk.

@@ -25,25 +25,23 @@ mod recover;
 mod shared;
 mod snapshots;
 mod spaces;
+mod start;
 mod thread;
 mod voters;
 mod waiters;
 
 pub use promises::vote_from;
-use recover::genesis_state;
 pub use recover::{Recovered, recover};
 
 use crate::{
     api::{self, ApiConfig},
-    config::{Config, ConfigError, NodeDir, RunInfo, SyncMode},
-    replica::{self, Replica, Start, Timeouts, Voting, message::WalRecord},
+    config::{Config, ConfigError, NodeDir, RunInfo},
+    replica::{self, Replica, Timeouts},
 };
 use evidence::EvidenceFolder;
 use gossip::Lanes;
-use join::Joined;
 use journal::DiskJournal;
 use ledger::{
-    block::CertifiedHeader,
     hash::ChainId,
     keys::SecretKey,
     light::Checkpoint,
@@ -56,6 +54,7 @@ use reaper::Reaper;
 use shared::{Beginning, EVENTS_KEPT, Shared};
 use snapshots::Snapshots;
 use spaces::Spaces;
+use start::{Held, start};
 use std::{
     path::PathBuf,
     sync::{
@@ -362,14 +361,6 @@ pub async fn serve(
     followed
 }
 
-/// What a node held when it was started.
-struct Held {
-    state: Option<State>,
-    head: Option<CertifiedHeader>,
-    voting: Voting,
-    wal: Vec<WalRecord>,
-}
-
 /// What following the chain takes.
 struct Following<'a> {
     dir: &'a NodeDir,
@@ -379,54 +370,6 @@ struct Following<'a> {
     journal: DiskJournal,
     inbox: Inbox,
     asks: Receiver<Ask>,
-}
-
-/// Where the replica starts from: the state that was here, one that peers have, or else the genesis's. Says how the node ends, if
-/// it is not to run now.
-async fn start_of(
-    shared: &Arc<Shared>,
-    config: &Config,
-    held: Held,
-    journal: &mut DiskJournal,
-    stopping: &watch::Receiver<bool>,
-) -> Result<Result<Start, Ended>, NodeError> {
-    let Held {
-        state,
-        head,
-        voting,
-        wal,
-    } = held;
-    let peers = config.p2p.peers.len();
-    let start = |state, head: Option<CertifiedHeader>, voting, wal| Start {
-        state,
-        head: head.map(|h| (h.header, h.certificate)),
-        wal,
-        voting,
-    };
-    if let Some(state) = state {
-        let is_ahead = config.sync.mode == SyncMode::Snapshot
-            && join::look_ahead(shared, peers, stopping.clone()).await?;
-        return Ok(match is_ahead {
-            true => Err(Ended::StartOver),
-            false => Ok(start(state, head, voting, wal)),
-        });
-    }
-    if let Some(Joined { state, certified }) =
-        join::join(shared, &config.sync, peers, stopping.clone()).await?
-    {
-        journal.begin_after(state.height())?;
-        shared.snapshots.store().clear_sync_target()?;
-        // What was promised was seen before; the ledger only begins further up now.
-        let voting = promises::after_join(voting, journal.floor(), state.height());
-        return Ok(Ok(start(state, Some(certified), voting, Vec::new())));
-    }
-    if *stopping.borrow() {
-        return Ok(Err(Ended::Stopped));
-    }
-    let genesis = shared.genesis.clone();
-    let made = tokio::task::spawn_blocking(move || genesis_state(&genesis)).await;
-    let state = made.map_err(|_| NodeError::Died("the making of the genesis's state"))??;
-    Ok(Ok(start(state, None, voting, wal)))
 }
 
 /// Gets a state if there is none, and runs the replica until the node is told to stop.
@@ -450,7 +393,7 @@ async fn follow(
     }
     // Of a folder that was a follower's of spaces.
     shared.snapshots.store().clear_parts()?;
-    let start = match start_of(shared, config, held, &mut journal, &stopping).await? {
+    let start = match start(shared, config, held, &mut journal, &stopping).await? {
         Ok(start) => start,
         Err(ended) => return Ok(ended),
     };

@@ -1,5 +1,7 @@
 //! What the rest of the node may look at without asking the replica: pictures it has published.
 
+mod heads;
+
 use super::{
     attestations::{Attestations, Differs},
     blocks::{Indexed, TransactionIndex},
@@ -16,6 +18,7 @@ use crate::{
     handle::{NotHere, Refusal, SyncProgress},
     replica::{Committed, Input, Start},
 };
+use heads::Head;
 use ledger::{
     block::CertifiedHeader,
     codec,
@@ -30,7 +33,7 @@ use ledger::{
 };
 use p2p::Peer;
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
@@ -102,13 +105,6 @@ pub(super) struct Pictures {
     pub(super) alarm: Option<String>,
     /// The roots of the states that are kept, and of the one this node began with.
     pub(super) roots: BTreeMap<Height, StateRoot>,
-}
-
-/// What a peer last said of itself.
-struct Head {
-    status: Arc<p2p::Status>,
-    /// Its height, if the certificate it showed holds under a validator set that is known here.
-    certified: Option<Height>,
 }
 
 /// What a shared picture starts with.
@@ -378,82 +374,11 @@ impl Shared {
         });
     }
 
-    /// A peer has said what it has.
-    pub(super) fn hear(&self, peer: Peer, status: p2p::Status, head: Option<&CertifiedHeader>) {
-        let certified = head
-            .filter(|h| self.is_certified(h))
-            .map(|h| h.header.height);
-        let status = Arc::new(status);
-        lock(&self.heads).insert(peer, Head { status, certified });
-    }
-
-    /// A peer is gone.
-    pub(super) fn forget(&self, peer: &Peer) {
-        lock(&self.heads).remove(peer);
-    }
-
-    /// Forgets whoever is not connected: an answer may come in after its peer has gone.
-    pub(super) fn keep_heads_of(&self, connected: &BTreeSet<Peer>) {
-        lock(&self.heads).retain(|peer, _| connected.contains(peer));
-    }
-
-    /// What peers last said of themselves.
-    pub(super) fn heard(&self) -> Vec<(Peer, Arc<p2p::Status>)> {
-        let heads = lock(&self.heads);
-        heads
-            .iter()
-            .map(|(peer, head)| (*peer, Arc::clone(&head.status)))
-            .collect()
-    }
-
-    /// How many peers have said what they have, and how many of these offer snapshots.
-    pub(super) fn offering(&self) -> (usize, usize) {
-        let heads = lock(&self.heads);
-        let offers = |head: &&Head| !head.status.snapshots.is_empty();
-        (heads.len(), heads.values().filter(offers).count())
-    }
-
     /// Those who voted on the newest block.
     pub(super) fn validators(&self) -> Option<ValidatorSet> {
         let pictures = self.pictures();
         let newest = pictures.states.back()?;
         Some(newest.validators().current.clone())
-    }
-
-    /// What each peer says it has.
-    pub(super) fn heard_of(&self) -> Vec<join::Having> {
-        let having = |head: &Head| join::Having {
-            earliest_block: head.status.earliest_block,
-            snapshot: head.status.snapshots.iter().map(|s| s.height).max(),
-        };
-        lock(&self.heads).values().map(having).collect()
-    }
-
-    /// The highest block that a peer has shown, its certificate checked as far as it can be here.
-    pub(super) fn highest_certified(&self) -> Option<Height> {
-        lock(&self.heads).values().filter_map(|h| h.certified).max()
-    }
-
-    fn is_certified(&self, head: &CertifiedHeader) -> bool {
-        let newest = self.pictures().states.back().cloned();
-        let sets = match &newest {
-            Some(state) => {
-                let sets = state.validators();
-                vec![&sets.current, &sets.next, &sets.after_next]
-            }
-            None => vec![self.voters.of_genesis()],
-        };
-        let CertifiedHeader {
-            header,
-            certificate,
-        } = head;
-        sets.into_iter()
-            .find(|set| set.hash() == header.validators)
-            .is_some_and(|set| {
-                certificate
-                    .verify_for(header.height, header.hash(), &self.chain, set)
-                    .is_ok()
-            })
     }
 
     /// The newest state with its certified header.

@@ -23,7 +23,7 @@ fn stopped_chain() -> (TempDir, NodeDir) {
 
 fn recover(dir: &NodeDir) -> Result<(Height, StateRoot, Voting), NodeError> {
     let recovered = runtime::recover(dir.clone())?;
-    let state = recovered.state.expect("a state");
+    let state = recovered.state.unwrap();
     Ok((state.height(), state.root(), recovered.voting))
 }
 

@@ -260,7 +260,7 @@ fn bytes_that_are_not_the_chunk_ban_their_sender_alone() {
         .filter(|(p, _)| *p == 1)
         .map(|(_, c)| c)
         .collect();
-    let owed: Vec<ChunkId> = of_first.iter().map(|chunk| chunk.id()).collect();
+    let mut owed: Vec<ChunkId> = of_first.iter().map(|chunk| chunk.id()).collect();
     assert_eq!(owed.len(), ASKS_PER_PEER_MAX);
     let other = tree.cut(CUT).into_iter().find(|s| s.hash() == owed[1].0);
     let bytes = chunk::encode(&other.unwrap()).unwrap();
@@ -276,8 +276,8 @@ fn bytes_that_are_not_the_chunk_ban_their_sender_alone() {
     assert_eq!(banned(&out), [1]);
     let out = offer(&mut joiner, 2_300, 3, &[(5, good.id())]);
     let mut again: Vec<ChunkId> = wanted_chunks(&out).iter().map(|(_, c)| c.id()).collect();
-    let mut owed = owed;
-    (again.sort(), owed.sort());
+    again.sort();
+    owed.sort();
     assert_eq!(again, owed, "another is asked for what it owed");
 }
 
