@@ -10,8 +10,8 @@ use super::location::Location;
 use crate::failure::{Exit, Failure, Result};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use object_store::{
-    ObjectStore, ObjectStoreExt, RetryConfig,
-    aws::{AmazonS3, AmazonS3Builder},
+    ClientConfigKey, ObjectStore, ObjectStoreExt, RetryConfig,
+    aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey},
     client::HttpError,
     path::Path,
 };
@@ -26,15 +26,15 @@ const RETRY_LIMIT: Duration = Duration::from_secs(60);
 /// Characters of a server's answer that are shown.
 const ANSWER_CHARS_MAX: usize = 400;
 
-const HELP: &str = "AWS_ENDPOINT names the server, AWS_REGION its region, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY who asks; \
-    AWS_ALLOW_HTTP=true allows http://";
+const HELP: &str = "AWS_ENDPOINT names the server, AWS_REGION its region, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY who asks \
+    (without these, what this machine is at Amazon, as 169.254.169.254 tells it)";
 
 /// A folder in a bucket.
 #[derive(Debug)]
 pub struct Bucket {
     runtime: Runtime,
     store: AmazonS3,
-    /// The URL, for people.
+    /// The bucket's name.
     name: String,
     folder: Path,
 }
@@ -45,9 +45,9 @@ impl Bucket {
     /// # Errors
     /// If the environment or the URL says something impossible.
     pub fn open(location: &Location) -> Result<Self> {
-        let name = location.folder_url();
         let impossible = |why: &dyn std::fmt::Display| {
-            Failure::usage(format!("{name} cannot be used: {why}")).help(HELP)
+            let url = location.folder_url();
+            Failure::usage(format!("{url} cannot be used: {why}")).help(HELP)
         };
         // Refused only where another one is in force, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
@@ -56,11 +56,11 @@ impl Bucket {
             retry_timeout: RETRY_LIMIT,
             ..RetryConfig::default()
         };
-        let store = AmazonS3Builder::from_env()
+        let builder = AmazonS3Builder::from_env()
             .with_bucket_name(&location.bucket)
-            .with_retry(retry)
-            .build()
-            .map_err(|e| impossible(&e))?;
+            .with_retry(retry);
+        check_encryption(&builder)?;
+        let store = builder.build().map_err(|e| impossible(&e))?;
         let folder = Path::parse(&location.prefix).map_err(|e| impossible(&e))?;
         let runtime = Builder::new_current_thread().enable_all().build();
         let runtime =
@@ -68,7 +68,7 @@ impl Bucket {
         Ok(Self {
             runtime,
             store,
-            name,
+            name: location.bucket.clone(),
             folder,
         })
     }
@@ -110,8 +110,8 @@ impl Bucket {
                 let found = self.store.get(&path).await.map_err(failed)?;
                 if found.meta.size > bytes_max as u64 {
                     let message = format!(
-                        "{path} in {} has {} bytes, at most {bytes_max} are possible",
-                        self.name, found.meta.size
+                        "{path} has {} bytes, at most {bytes_max} are possible",
+                        found.meta.size
                     );
                     let code = "verification_failed";
                     return Err(Failure::new(Exit::Disagreement, code, message));
@@ -146,10 +146,13 @@ impl Bucket {
 
     fn failed(&self, doing: &str, path: &Path, error: &object_store::Error) -> Failure {
         use object_store::Error as E;
-        let text = error.to_string();
+        let (text, is_of_http) = (error.to_string(), is_of_http(error));
         let words: Vec<&str> = text.split_whitespace().collect();
         let short: String = words.join(" ").chars().take(ANSWER_CHARS_MAX).collect();
-        let message = format!("cannot {doing} {path} in {}: {short}", self.name);
+        let mut message = format!("cannot {doing} s3://{}/{path}: {short}", self.name);
+        if let Some(cause) = is_of_http.then(|| root_cause(error).to_string()) {
+            message.push_str(&format!(": {cause}"));
+        }
         // Of what a listing is answered, the library gives the status as text alone.
         let status = |codes: &[&str]| codes.iter().any(|c| text.contains(&format!("code: {c}")));
         let failure = match error {
@@ -159,7 +162,7 @@ impl Bucket {
             }
             _ if status(&["404"]) => Failure::not_found(message),
             _ if status(&["401", "403"]) => Failure::failed("access_denied", message),
-            _ if status(&["5"]) || is_of_http(error) => {
+            _ if is_of_http || status(&["5"]) => {
                 Failure::new(Exit::Unreachable, "unreachable", message)
             }
             _ => Failure::failed("bad_answer", message),
@@ -168,14 +171,31 @@ impl Bucket {
     }
 }
 
+/// Refuses a server whose answers anyone on the way could read, unless it is asked for. (The library would say "builder error".)
+fn check_encryption(builder: &AmazonS3Builder) -> Result {
+    use AmazonS3ConfigKey::{Client, Endpoint, S3Endpoint};
+    let value = |key| builder.get_config_value(&key);
+    let endpoint = value(S3Endpoint).or_else(|| value(Endpoint));
+    let is_allowed = value(Client(ClientConfigKey::AllowHttp)).is_some_and(|v| v == "true");
+    match endpoint.filter(|url| url.starts_with("http://") && !is_allowed) {
+        None => Ok(()),
+        Some(url) => Err(
+            Failure::usage(format!("AWS_ENDPOINT is {url}: that is not encrypted"))
+                .help("AWS_ALLOW_HTTP=true allows it"),
+        ),
+    }
+}
+
+fn causes(error: &object_store::Error) -> impl Iterator<Item = &(dyn Error + 'static)> {
+    let first: &(dyn Error + 'static) = error;
+    std::iter::successors(Some(first), |&error| error.source())
+}
+
 /// Whether there was no answer, or not all of one.
 fn is_of_http(error: &object_store::Error) -> bool {
-    let mut cause: Option<&(dyn Error + 'static)> = Some(error);
-    while let Some(error) = cause {
-        if error.is::<HttpError>() {
-            return true;
-        }
-        cause = error.source();
-    }
-    false
+    causes(error).any(|error| error.is::<HttpError>())
+}
+
+fn root_cause(error: &object_store::Error) -> &dyn Error {
+    causes(error).last().map_or(error, |cause| cause)
 }

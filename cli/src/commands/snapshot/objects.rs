@@ -180,17 +180,6 @@ impl InBucket {
         fetched.into_par_iter().map(verify).collect()
     }
 
-    /// Fetches a chunk and verifies it.
-    ///
-    /// # Errors
-    /// As [`Self::each`].
-    pub fn fetch_one(&self, chunk: &ChunkRef) -> Result<VerifiedBytes> {
-        let mut fetched = self.fetch(std::slice::from_ref(chunk));
-        fetched
-            .pop()
-            .unwrap_or_else(|| Err(self.wrong(chunk, "it is not there")))
-    }
-
     /// A chunk that is not what the manifest lists.
     fn wrong(&self, chunk: &ChunkRef, why: &str) -> Failure {
         let index = self.manifest.chunks().iter().position(|c| c == chunk);

@@ -181,11 +181,17 @@ impl Source {
 impl Chunks for Source {
     type Error = Failure;
 
-    fn load(&self, chunk: &ChunkRef) -> Result<VerifiedChunk> {
+    fn load(&self, chunks: &[ChunkRef]) -> Result<Vec<VerifiedChunk>> {
+        let all = chunks.iter();
         match self {
-            Self::Node(on_node) => Ok(on_node.fetch(chunk)?.0),
-            Self::File(name, file) => file.load_chunk(chunk).map_err(|e| unreadable(name, &e)),
-            Self::Bucket(objects) => Ok(objects.fetch_one(chunk)?.chunk),
+            Self::Node(on_node) => all.map(|chunk| Ok(on_node.fetch(chunk)?.0)).collect(),
+            Self::File(name, file) => all
+                .map(|chunk| file.load_chunk(chunk).map_err(|e| unreadable(name, &e)))
+                .collect(),
+            Self::Bucket(objects) => {
+                let fetched = objects.fetch(chunks).into_iter();
+                fetched.map(|chunk| Ok(chunk?.chunk)).collect()
+            }
         }
     }
 }

@@ -12,6 +12,7 @@ pub struct Program {
     dir: PathBuf,
     endpoint: String,
     pub secret: &'static str,
+    pub is_http_allowed: bool,
 }
 
 impl Program {
@@ -21,6 +22,7 @@ impl Program {
             dir: dir.to_owned(),
             endpoint: server.url.clone(),
             secret: SECRET,
+            is_http_allowed: true,
         }
     }
 
@@ -32,6 +34,7 @@ impl Program {
             dir: dir.to_owned(),
             endpoint: format!("http://{}", listener.local_addr().unwrap()),
             secret: SECRET,
+            is_http_allowed: true,
         }
     }
 
@@ -42,7 +45,7 @@ impl Program {
             .arg("--json")
             .env("TINTYPE_DIR", &self.dir)
             .env("AWS_ENDPOINT", &self.endpoint)
-            .env("AWS_ALLOW_HTTP", "true")
+            .env("AWS_ALLOW_HTTP", self.is_http_allowed.to_string())
             .env("AWS_ACCESS_KEY_ID", KEY)
             .env("AWS_SECRET_ACCESS_KEY", self.secret)
             .env("NO_PROXY", "127.0.0.1")

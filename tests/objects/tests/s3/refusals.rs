@@ -26,5 +26,12 @@ fn what_keeps_a_bucket_from_being_read_is_told() {
     assert!(denied.contains("SignatureDoesNotMatch"), "{denied}");
     let alone = Program::without_server(dir.path());
     let unreachable = alone.fails(&inside, 5, "unreachable");
-    assert!(unreachable.contains(BUCKET), "{unreachable}");
+    assert!(
+        unreachable.contains(BUCKET) && unreachable.contains("refused"),
+        "{unreachable}"
+    );
+    // Keys do not go over a line that is not encrypted unless that was asked for.
+    program.is_http_allowed = false;
+    let said = program.fails(&inside, 2, "usage");
+    assert!(said.contains("not encrypted"), "{said}");
 }
