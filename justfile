@@ -20,6 +20,10 @@ lint:
 test *ARGS="--workspace":
     cargo test --release --locked {{ARGS}}
 
+# Snapshots in an object store, against a real S3 server.
+objects:
+    cargo test --release --locked --manifest-path tests/objects/Cargo.toml --target-dir target
+
 # The benchmarks of the state tree. (Of a whole network: `tintype bench`, with a testnet running.)
 bench:
     cargo bench --locked -p tintype-ledger

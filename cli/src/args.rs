@@ -113,6 +113,8 @@ Examples:
   tintype snapshot export 100 state.tintype  # of the testnet, verified
   tintype snapshot verify state.tintype      # offline, against the genesis in ./testnet
   tintype snapshot import state.tintype node4
+  tintype snapshot export 100 s3://backups/tintype   # only the chunks that are missing there
+  tintype snapshot verify s3://backups/tintype@100   # without a height: the newest
   tintype snapshot diff 100 200")]
     Snapshot(SnapshotCommand),
     /// Check that nodes agree, that a chain is certified, or that a ledger is whole

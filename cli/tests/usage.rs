@@ -244,3 +244,15 @@ fn ctrl_c_is_one_document_or_one_line() {
         }
     }
 }
+
+#[cfg(not(feature = "s3"))]
+#[test]
+fn a_program_without_s3_says_how_to_build_one_with_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let trust = format!("1:{}", "ab".repeat(32));
+    let words = ["snapshot", "verify", "s3://b/x", "--trust", &trust];
+    let document = json(dir.path(), &words, 1);
+    assert_eq!(document["error"]["code"], "no_s3", "{document}");
+    let help = document["error"]["help"].as_str().unwrap();
+    assert!(help.contains("--features s3"), "{document}");
+}

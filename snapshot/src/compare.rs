@@ -7,8 +7,11 @@ use crate::{
     chunk::VerifiedChunk,
     manifest::{ChunkRef, Manifest},
 };
-use ledger::state::tree::{Difference, JoinError, Subtree, Tree};
+use ledger::state::tree::{Difference, JoinError, Tree};
 use std::collections::BTreeSet;
+
+/// Parts whose chunks are asked for at once.
+const TOGETHER: usize = 16;
 
 /// A part of the state where two snapshots have different chunks. Either side may be empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -53,11 +56,11 @@ pub trait Chunks {
     /// Why one cannot be had.
     type Error;
 
-    /// Reads a chunk and verifies it.
+    /// Reads some chunks and verifies them, in the order given. Several at once, for whom asking takes long and reading does not.
     ///
     /// # Errors
-    /// If it cannot be had, or is not what it should be.
-    fn load(&self, chunk: &ChunkRef) -> Result<VerifiedChunk, Self::Error>;
+    /// If one cannot be had, or is not what it should be.
+    fn load(&self, chunks: &[ChunkRef]) -> Result<Vec<VerifiedChunk>, Self::Error>;
 }
 
 /// Why two snapshots cannot be compared.
@@ -74,6 +77,10 @@ pub enum CompareError<A, B> {
     Join(#[from] JoinError),
 }
 
+fn join(chunks: impl Iterator<Item = VerifiedChunk>) -> Result<Tree, JoinError> {
+    Tree::join(&chunks.map(VerifiedChunk::into_subtree).collect::<Vec<_>>())
+}
+
 /// Shows every entry that was added, removed or changed to `see`, in the order of places.
 ///
 /// # Errors
@@ -83,14 +90,22 @@ pub fn compare<A: Chunks, B: Chunks>(
     (new, new_chunks): (&Manifest, &B),
     mut see: impl FnMut(Difference<'_>),
 ) -> Result<(), CompareError<A::Error, B::Error>> {
-    for part in differing(old, new) {
-        let load_old = |c: &ChunkRef| old_chunks.load(c).map(VerifiedChunk::into_subtree);
-        let load_new = |c: &ChunkRef| new_chunks.load(c).map(VerifiedChunk::into_subtree);
-        let olds: Result<Vec<Subtree>, _> = part.old.iter().map(load_old).collect();
-        let news: Result<Vec<Subtree>, _> = part.new.iter().map(load_new).collect();
-        let before = Tree::join(&olds.map_err(CompareError::Old)?)?;
-        let after = Tree::join(&news.map_err(CompareError::New)?)?;
-        before.changes(&after).for_each(&mut see);
+    for parts in differing(old, new).chunks(TOGETHER) {
+        let olds: Vec<ChunkRef> = parts.iter().flat_map(|part| part.old.clone()).collect();
+        let news: Vec<ChunkRef> = parts.iter().flat_map(|part| part.new.clone()).collect();
+        let mut olds = old_chunks
+            .load(&olds)
+            .map_err(CompareError::Old)?
+            .into_iter();
+        let mut news = new_chunks
+            .load(&news)
+            .map_err(CompareError::New)?
+            .into_iter();
+        for part in parts {
+            let before = join(olds.by_ref().take(part.old.len()))?;
+            let after = join(news.by_ref().take(part.new.len()))?;
+            before.changes(&after).for_each(&mut see);
+        }
     }
     Ok(())
 }

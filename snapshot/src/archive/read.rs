@@ -122,6 +122,11 @@ impl<R: Read> Archive<R> {
         &self.manifest
     }
 
+    /// Bytes read so far: those of the whole archive once its last chunk was given.
+    pub const fn offset(&self) -> u64 {
+        self.offset
+    }
+
     pub(super) fn into_parts(self) -> (Manifest, R, u64) {
         (self.manifest, self.file, self.offset)
     }

@@ -1,8 +1,10 @@
-//! `snapshot export`, `import` and `verify`: a snapshot in a file.
+//! `snapshot export`, `import` and `verify`: a snapshot in a file, or in an object store.
 
 use super::{
-    source::{OnNode, open_file},
-    trust::{Trust, TrustArgs, unreadable},
+    location::Location,
+    objects::{InBucket, Uploaded},
+    source::{Carried, OnNode},
+    trust::{Trust, TrustArgs},
 };
 use crate::{
     context::Context,
@@ -20,7 +22,7 @@ use ledger::{
 };
 use serde::Serialize;
 use snapshot::{
-    archive::{Archive, ArchiveWriter, UnverifiedArchive},
+    archive::{ArchiveError, ArchiveWriter},
     manifest::Manifest,
     store::{Store, StoreError},
 };
@@ -30,7 +32,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// What is in an archive.
+/// What is said of a snapshot that was checked.
+const HOLDS: &str = "yes: certificate and chunks hold";
+
+/// What is in an archive, or of one snapshot in an object store.
 #[derive(Debug, Serialize)]
 struct Report {
     file: String,
@@ -42,9 +47,16 @@ struct Report {
     chunks: u64,
     /// Bytes of the entries.
     bytes: u64,
-    /// Bytes of the file.
+    /// Bytes of the file, or of the snapshot's objects.
     file_bytes: u64,
+    /// Whether certificate and chunks were checked: all of them.
     verified: bool,
+    /// Of an export to an object store: chunks that were missing there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    chunks_uploaded: Option<u64>,
+    /// Bytes of these, and of the manifest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bytes_uploaded: Option<u64>,
 }
 
 impl Report {
@@ -60,11 +72,25 @@ impl Report {
             bytes: manifest.totals().bytes,
             file_bytes,
             verified: true,
+            chunks_uploaded: None,
+            bytes_uploaded: None,
+        }
+    }
+
+    /// Of an export to an object store.
+    fn of_upload(url: &str, manifest: &Manifest, uploaded: Uploaded) -> Self {
+        let whole = Self::of(url, manifest, uploaded.bytes_total);
+        Self {
+            // What was there already was not looked at.
+            verified: uploaded.chunks == whole.chunks,
+            chunks_uploaded: Some(uploaded.chunks),
+            bytes_uploaded: Some(uploaded.bytes),
+            ..whole
         }
     }
 
     fn text(&self, done: &str) -> String {
-        fields(&[
+        let mut lines = vec![
             ("file", self.file.clone()),
             ("height", grouped(self.height.0)),
             ("block", self.block_hash.to_string()),
@@ -74,15 +100,62 @@ impl Report {
             ("bytes", grouped(self.bytes)),
             ("file bytes", grouped(self.file_bytes)),
             ("verified", done.to_owned()),
-        ])
+        ];
+        let figures = [
+            ("chunks uploaded", self.chunks_uploaded),
+            ("bytes uploaded", self.bytes_uploaded),
+        ];
+        lines.extend(
+            figures
+                .into_iter()
+                .filter_map(|(name, n)| Some((name, grouped(n?)))),
+        );
+        fields(&lines)
     }
 }
 
-/// Writes a node's snapshot into a file. Each chunk is verified before it is written.
+/// Writes a node's snapshot into a file or an object store. Each chunk is verified before it is written.
 ///
 /// # Errors
-/// If the node has no such snapshot or sends something else, or the file cannot be written; then it is not there.
-pub fn export(
+/// If the node has no such snapshot or sends something else, or it cannot be written; then it is not there.
+pub fn export(context: &Context, height: u64, to: &str, force: bool, trust: &TrustArgs) -> Result {
+    match Location::parse(to)? {
+        Some(location) => upload(context, height, &location, force, trust),
+        None => export_to_file(context, height, to, force, trust),
+    }
+}
+
+fn upload(
+    context: &Context,
+    height: u64,
+    location: &Location,
+    force: bool,
+    trust: &TrustArgs,
+) -> Result {
+    let url = location.url_of(Height(height));
+    if location.height.is_some_and(|named| named.0 != height) {
+        return Err(
+            Failure::usage(format!("the snapshot of {height} becomes {url}"))
+                .help("leave the height out of the URL"),
+        );
+    }
+    let trust = trust.resolve(context)?;
+    let source = OnNode::open(context.client()?, Height(height), &trust)?;
+    let bar = bar(context, source.manifest.totals().bytes);
+    let uploaded = InBucket::export(location, &source, force, &bar);
+    bar.finish_and_clear();
+    let report = Report::of_upload(&url, &source.manifest, uploaded?);
+    context.out.result(&report, || {
+        report.text(if report.verified {
+            HOLDS
+        } else {
+            "what was uploaded; `tintype snapshot verify` checks what was there too"
+        })
+    });
+    Ok(())
+}
+
+fn export_to_file(
     context: &Context,
     height: u64,
     file: &str,
@@ -108,16 +181,14 @@ pub fn export(
     };
     fs::rename(&temporary, path).map_err(|error| Failure::io("cannot name", path, &error))?;
     let report = Report::of(file, &source.manifest, bytes);
-    context
-        .out
-        .result(&report, || report.text("yes: certificate and chunks hold"));
+    context.out.result(&report, || report.text(HOLDS));
     Ok(())
 }
 
 fn write(context: &Context, source: &OnNode, path: &Path) -> Result<u64> {
     let failed = |error: &std::io::Error| Failure::io("cannot write", path, error);
-    let unwritten = |error: snapshot::archive::ArchiveError| match error {
-        snapshot::archive::ArchiveError::Io(error) => failed(&error),
+    let unwritten = |error: ArchiveError| match error {
+        ArchiveError::Io(error) => failed(&error),
         error => Failure::failed("io", error.to_string()),
     };
     let file = File::create(path).map_err(|error| failed(&error))?;
@@ -136,33 +207,31 @@ fn write(context: &Context, source: &OnNode, path: &Path) -> Result<u64> {
     Ok(bytes)
 }
 
-/// Checks an archive from its first byte to its last.
+/// Checks a carried snapshot from its first byte to its last.
 ///
 /// # Errors
 /// Exit code 4 names the first fault.
-pub fn verify(context: &Context, file: &str, trust: &TrustArgs) -> Result {
+pub fn verify(context: &Context, from: &str, trust: &TrustArgs) -> Result {
     let trust = trust.resolve(context)?;
-    let (mut archive, bytes) = open(file, &trust)?;
-    let bar = bar(context, archive.manifest().totals().bytes);
-    for chunk in archive.by_ref() {
-        let chunk = chunk.map_err(|error| unreadable(file, &error))?;
+    let mut carried = Carried::open(from, &trust)?;
+    let bar = bar(context, carried.manifest().totals().bytes);
+    let bytes = carried.each(|chunk| {
         bar.inc(chunk.chunk.subtree().totals().bytes);
-    }
+        Ok(())
+    });
     bar.finish_and_clear();
-    let report = Report::of(file, archive.manifest(), bytes);
-    context
-        .out
-        .result(&report, || report.text("yes: certificate and chunks hold"));
+    let report = Report::of(carried.name(), carried.manifest(), bytes?);
+    context.out.result(&report, || report.text(HOLDS));
     Ok(())
 }
 
-/// Puts an archive into the folder of a node that does not run; it starts from it.
+/// Puts a carried snapshot into the folder of a node that does not run; it starts from it.
 ///
 /// # Errors
-/// Exit code 4 if the archive has a fault: then the folder is as it was.
+/// Exit code 4 if the snapshot has a fault: then the folder is as it was.
 pub fn import(
     context: &Context,
-    file: &str,
+    from: &str,
     node: Option<&str>,
     trust: Option<Checkpoint>,
 ) -> Result {
@@ -174,11 +243,12 @@ pub fn import(
     })?;
     let chain = genesis.chain_id();
     let trust = trust.map_or_else(|| Trust::Genesis(Box::new(genesis)), Trust::Block);
-    let (archive, bytes) = open(file, &trust)?;
-    if archive.manifest().header().chain != chain {
+    let mut carried = Carried::open(from, &trust)?;
+    if carried.manifest().header().chain != chain {
         let message = format!(
-            "{file} is of chain {}, the node in {} of chain {chain}",
-            archive.manifest().header().chain,
+            "{} is of chain {}, the node in {} of chain {chain}",
+            carried.name(),
+            carried.manifest().header().chain,
             dir.path().display()
         );
         return Err(Failure::new(Exit::Disagreement, "other_chain", message));
@@ -191,33 +261,32 @@ pub fn import(
         error => error.into(),
     })?;
     let store = Store::open(&dir.snapshots()).map_err(|e| of_store(&e))?;
-    let manifest = archive.manifest().clone();
-    let bar = bar(context, manifest.totals().bytes);
-    let imported = put(&store, archive, file, &bar);
+    let bar = bar(context, carried.manifest().totals().bytes);
+    let imported = put(&store, &mut carried, &bar);
     bar.finish_and_clear();
     if imported.is_err() {
         // Gives the space back; a later start would do it too.
         let _ = store.sweep();
     }
-    imported?;
-    let report = Report::of(file, &manifest, bytes);
+    let report = Report::of(carried.name(), carried.manifest(), imported?);
     let done = format!("yes; {} starts from it", dir.path().display());
     context.out.result(&report, || report.text(&done));
     Ok(())
 }
 
-fn put(store: &Store, mut archive: Archive<File>, file: &str, bar: &ProgressBar) -> Result {
-    let manifest = archive.manifest().clone();
+fn put(store: &Store, carried: &mut Carried, bar: &ProgressBar) -> Result<u64> {
+    let manifest = carried.manifest().clone();
     let _pin = store.pin(manifest.chunk_ids());
-    for chunk in archive.by_ref() {
-        let chunk = chunk.map_err(|error| unreadable(file, &error))?;
+    let bytes = carried.each(|chunk| {
         let subtree = chunk.chunk.subtree();
         store
             .put_chunk(manifest.id(), subtree, &chunk.bytes)
             .map_err(|e| of_store(&e))?;
         bar.inc(subtree.totals().bytes);
-    }
-    store.put_manifest(&manifest).map_err(|e| of_store(&e))
+        Ok(())
+    })?;
+    store.put_manifest(&manifest).map_err(|e| of_store(&e))?;
+    Ok(bytes)
 }
 
 fn of_store(error: &StoreError) -> Failure {
@@ -229,15 +298,6 @@ fn of_store(error: &StoreError) -> Failure {
         } => Failure::io(&format!("cannot {doing}"), path, source),
         other => Failure::failed("io", other.to_string()),
     }
-}
-
-fn open(file: &str, trust: &Trust) -> Result<(Archive<File>, u64)> {
-    let opened = open_file(file)?;
-    let bytes = opened.metadata().map(|m| m.len()).unwrap_or_default();
-    let archive = UnverifiedArchive::open(opened)
-        .and_then(|archive| archive.verify_by(|claimed| trust.verify(claimed)))
-        .map_err(|error| unreadable(file, &error))?;
-    Ok((archive, bytes))
 }
 
 /// The folder of the node that was named, by its name or its folder; without a word, the folder that `--dir` names.

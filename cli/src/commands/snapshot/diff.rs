@@ -52,7 +52,7 @@ struct Entry {
     right: Value,
 }
 
-/// Compares two snapshots, each a height on a node or an archive.
+/// Compares two snapshots, each a height on a node, an archive, or in an object store.
 ///
 /// # Errors
 /// If one of them is not there or does not verify.

@@ -1,7 +1,11 @@
-//! `tintype snapshot`: the snapshots on a node's disk, and in files.
+//! `tintype snapshot`: the snapshots on a node's disk, in files, and in object stores.
 
 mod archive;
+#[cfg_attr(not(feature = "s3"), path = "no_bucket.rs")]
+mod bucket;
 mod diff;
+mod location;
+mod objects;
 mod source;
 mod trust;
 
@@ -31,6 +35,12 @@ use trust::TrustArgs;
 /// How long taking a snapshot may last.
 const TAKE_LIMIT: Duration = Duration::from_secs(300);
 
+/// How an object store is named.
+const OF_S3: &str = "\
+s3://BUCKET/PREFIX is a folder in an object store, and the newest snapshot there; s3://BUCKET/PREFIX@HEIGHT the one of that
+height. The server and the credentials are those of AWS_ENDPOINT, AWS_REGION, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY;
+AWS_ALLOW_HTTP=true allows one that is not encrypted. It takes a program built with `cargo build --release --features s3`.";
+
 /// `tintype snapshot ...`
 #[derive(Debug, Subcommand)]
 pub enum SnapshotCommand {
@@ -43,42 +53,49 @@ pub enum SnapshotCommand {
     },
     /// Take a snapshot of the newest state now
     Take,
-    /// Write a node's snapshot into a file, verified
+    /// Write a node's snapshot into a file or an object store, verified
+    #[command(after_help = OF_S3)]
     Export {
         /// Its height
         height: u64,
-        /// The file
-        file: String,
-        /// Replace the file if it is there
+        /// The file, or s3://BUCKET/PREFIX, where only what is missing is uploaded
+        #[arg(value_name = "FILE|URL")]
+        to: String,
+        /// Replace the file if it is there; upload what is there too
         #[arg(long)]
         force: bool,
         /// What to believe it by.
         #[command(flatten)]
         trust: TrustArgs,
     },
-    /// Let a node that does not run start from the snapshot in a file
+    /// Let a node that does not run start from the snapshot in a file or an object store
+    #[command(after_help = OF_S3)]
     Import {
-        /// The file
-        file: String,
+        /// The file, or s3://BUCKET/PREFIX[@HEIGHT]
+        #[arg(value_name = "FILE|URL")]
+        from: String,
         /// The node's name or folder [default: the folder that --dir names]
         into: Option<String>,
         /// Believe the snapshot if it is of this block, whoever its validators are
         #[arg(long, value_name = "HEIGHT:HASH")]
         trust: Option<Checkpoint>,
     },
-    /// Check the snapshot in a file from its first byte to its last; no node is needed
+    /// Check the snapshot in a file or an object store from its first byte to its last; no node is needed
+    #[command(after_help = OF_S3)]
     Verify {
-        /// The file
-        file: String,
+        /// The file, or s3://BUCKET/PREFIX[@HEIGHT]
+        #[arg(value_name = "FILE|URL")]
+        from: String,
         /// What to believe it by.
         #[command(flatten)]
         trust: TrustArgs,
     },
     /// Show which entries two snapshots differ in
+    #[command(after_help = OF_S3)]
     Diff {
-        /// The older one: a height, or a file
+        /// The older one: a height on a node, a file, or s3://BUCKET/PREFIX[@HEIGHT]
         left: String,
-        /// The newer one: a height, or a file
+        /// The newer one
         right: String,
         /// What to believe it by.
         #[command(flatten)]
@@ -94,14 +111,14 @@ pub fn run(context: &Context, command: &SnapshotCommand) -> Result {
     match command {
         SnapshotCommand::Export {
             height,
-            file,
+            to,
             force,
             trust,
-        } => archive::export(context, *height, file, *force, trust),
-        SnapshotCommand::Import { file, into, trust } => {
-            archive::import(context, file, into.as_deref(), *trust)
+        } => archive::export(context, *height, to, *force, trust),
+        SnapshotCommand::Import { from, into, trust } => {
+            archive::import(context, from, into.as_deref(), *trust)
         }
-        SnapshotCommand::Verify { file, trust } => archive::verify(context, file, trust),
+        SnapshotCommand::Verify { from, trust } => archive::verify(context, from, trust),
         SnapshotCommand::Diff { left, right, trust } => diff::run(context, left, right, trust),
         SnapshotCommand::List | SnapshotCommand::Show { .. } | SnapshotCommand::Take => {
             on_node(context, command)

@@ -1,6 +1,10 @@
-//! Where a snapshot is: on a node, asked for by its height, or in an archive.
+//! Where a snapshot is: on a node, asked for by its height, or carried, in an archive or an object store.
 
-use super::trust::{Trust, unbelieved, unreadable};
+use super::{
+    location::Location,
+    objects::InBucket,
+    trust::{Trust, unbelieved, unreadable},
+};
 use crate::{
     api,
     client::Client,
@@ -9,7 +13,7 @@ use crate::{
 };
 use ledger::units::Height;
 use snapshot::{
-    archive::{ArchiveFile, UnverifiedArchive},
+    archive::{Archive, ArchiveFile, UnverifiedArchive, VerifiedBytes},
     chunk::VerifiedChunk,
     compare::Chunks,
     manifest::{ChunkRef, Manifest, UntrustedManifest},
@@ -75,17 +79,78 @@ impl OnNode {
     }
 }
 
-/// A snapshot, wherever it is.
+/// A snapshot that is on no node, whose manifest was verified: to be read from its first chunk to its last.
+#[derive(Debug)]
+pub enum Carried {
+    /// In an archive, by its name.
+    File(String, Archive<File>),
+    /// In an object store.
+    Bucket(InBucket),
+}
+
+impl Carried {
+    /// What a person named: a file, or a URL.
+    ///
+    /// # Errors
+    /// If it is not there, or not believed.
+    pub fn open(text: &str, trust: &Trust) -> Result<Self> {
+        if let Some(location) = Location::parse(text)? {
+            return Ok(Self::Bucket(InBucket::open(&location, trust)?));
+        }
+        let path = Path::new(text);
+        let file = File::open(path).map_err(|error| Failure::io("cannot open", path, &error))?;
+        let archive = UnverifiedArchive::open(file)
+            .and_then(|archive| archive.verify_by(|claimed| trust.verify(claimed)))
+            .map_err(|error| unreadable(text, &error))?;
+        Ok(Self::File(text.to_owned(), archive))
+    }
+
+    /// Its manifest.
+    pub const fn manifest(&self) -> &Manifest {
+        match self {
+            Self::File(_, archive) => archive.manifest(),
+            Self::Bucket(objects) => &objects.manifest,
+        }
+    }
+
+    /// What it is called.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::File(name, _) => name,
+            Self::Bucket(objects) => &objects.name,
+        }
+    }
+
+    /// Shows each chunk, verified, in the manifest's order. Gives the bytes that the snapshot takes where it is.
+    ///
+    /// # Errors
+    /// Exit code 4 names the first fault.
+    pub fn each(&mut self, mut see: impl FnMut(VerifiedBytes) -> Result) -> Result<u64> {
+        match self {
+            Self::File(name, archive) => {
+                for chunk in archive.by_ref() {
+                    see(chunk.map_err(|error| unreadable(name, &error))?)?;
+                }
+                Ok(archive.offset())
+            }
+            Self::Bucket(objects) => objects.each(see),
+        }
+    }
+}
+
+/// A snapshot, wherever it is, any chunk of which can be had by itself.
 #[derive(Debug)]
 pub enum Source {
     /// On a node.
     Node(OnNode),
     /// In an archive.
     File(String, ArchiveFile),
+    /// In an object store.
+    Bucket(InBucket),
 }
 
 impl Source {
-    /// What a person named: a height, or a file.
+    /// What a person named: a height, a file, or a URL.
     ///
     /// # Errors
     /// If it is not there, or not believed.
@@ -94,14 +159,13 @@ impl Source {
             let on_node = OnNode::open(context.client()?, Height(height), trust)?;
             return Ok(Self::Node(on_node));
         }
-        let open = || {
-            let archive = UnverifiedArchive::open(open_file(text)?)
-                .map_err(|e| unreadable(text, &e))?
-                .verify_by(|claimed| trust.verify(claimed))
-                .map_err(|e| unreadable(text, &e))?;
-            ArchiveFile::index(archive).map_err(|e| unreadable(text, &e))
-        };
-        Ok(Self::File(text.to_owned(), open()?))
+        Ok(match Carried::open(text, trust)? {
+            Carried::Bucket(objects) => Self::Bucket(objects),
+            Carried::File(name, archive) => {
+                let file = ArchiveFile::index(archive).map_err(|e| unreadable(&name, &e))?;
+                Self::File(name, file)
+            }
+        })
     }
 
     /// Its manifest.
@@ -109,6 +173,7 @@ impl Source {
         match self {
             Self::Node(on_node) => &on_node.manifest,
             Self::File(_, file) => file.manifest(),
+            Self::Bucket(objects) => &objects.manifest,
         }
     }
 }
@@ -116,18 +181,17 @@ impl Source {
 impl Chunks for Source {
     type Error = Failure;
 
-    fn load(&self, chunk: &ChunkRef) -> Result<VerifiedChunk> {
+    fn load(&self, chunks: &[ChunkRef]) -> Result<Vec<VerifiedChunk>> {
+        let all = chunks.iter();
         match self {
-            Self::Node(on_node) => Ok(on_node.fetch(chunk)?.0),
-            Self::File(name, file) => file.load_chunk(chunk).map_err(|e| unreadable(name, &e)),
+            Self::Node(on_node) => all.map(|chunk| Ok(on_node.fetch(chunk)?.0)).collect(),
+            Self::File(name, file) => all
+                .map(|chunk| file.load_chunk(chunk).map_err(|e| unreadable(name, &e)))
+                .collect(),
+            Self::Bucket(objects) => {
+                let fetched = objects.fetch(chunks).into_iter();
+                fetched.map(|chunk| Ok(chunk?.chunk)).collect()
+            }
         }
     }
-}
-
-/// Opens an archive's file.
-///
-/// # Errors
-/// If it cannot be opened.
-pub fn open_file(name: &str) -> Result<File> {
-    File::open(name).map_err(|error| Failure::io("cannot open", Path::new(name), &error))
 }
