@@ -112,6 +112,11 @@ pub enum NotHere {
     /// The node has no state of its own to answer from yet.
     #[error("this node cannot answer yet: {0}")]
     NotReady(String),
+    /// The node follows some spaces, and has no blocks.
+    #[error(
+        "this node follows some spaces only, from snapshot to snapshot, and has nothing of this"
+    )]
+    FollowsSpaces,
     /// The disk did not give it.
     #[error("reading it failed: {0}")]
     Failed(String),

@@ -172,7 +172,7 @@ fn behaviour(config: &Config, keypair: &Keypair) -> Result<Behaviour, String> {
         blocked: allow_block_list::Behaviour::default(),
         ping: ping::Behaviour::new(ping),
         identify: identify::Behaviour::new(identify),
-        gossip: gossip(chain, config.relays)?,
+        gossip: gossip(chain, config.hears_gossip)?,
         requests,
     })
 }
@@ -188,23 +188,14 @@ fn connection_limits(limits: &Limits) -> ConnectionLimits {
         .with_max_pending_outgoing(Some(DIALS_MAX))
 }
 
-fn gossip(chain: &ChainId, relays: bool) -> Result<Gossipsub, String> {
+fn gossip(chain: &ChainId, hears: bool) -> Result<Gossipsub, String> {
     let topics = Channel::ALL.map(|channel| (channel, channel.topic(chain)));
     let data_bytes_max: HashMap<_, _> = topics
         .iter()
         .map(|(channel, topic)| (topic.hash(), channel.bytes_max() + EDITION_BYTES))
         .collect();
     let bytes_max = data_bytes_max.values().max().copied().unwrap_or(0);
-    let mut config = gossipsub::ConfigBuilder::default();
-    if !relays {
-        // Whoever grafts it is pruned: a mesh of those who forward nothing would be slow for everybody.
-        config
-            .mesh_outbound_min(0)
-            .mesh_n_low(0)
-            .mesh_n(0)
-            .mesh_n_high(0);
-    }
-    let config = config
+    let config = gossipsub::ConfigBuilder::default()
         .validation_mode(ValidationMode::Anonymous)
         .validate_messages()
         .message_id_fn(|message| {
@@ -234,7 +225,7 @@ fn gossip(chain: &ChainId, relays: bool) -> Result<Gossipsub, String> {
         WhitelistSubscriptionFilter(data_bytes_max.keys().cloned().collect()),
         Gate { data_bytes_max },
     )?;
-    for (_, topic) in &topics {
+    for (_, topic) in topics.iter().filter(|_| hears) {
         gossip.subscribe(topic).map_err(|e| e.to_string())?;
     }
     Ok(gossip)

@@ -18,8 +18,8 @@ pub struct Config {
     /// Peers to stay connected to, with or without `/p2p/ID` at the end; `/dns4/NAME/tcp/PORT` is looked up at each dial.
     /// The node's own address may be among them, so that all nodes can share one list.
     pub peers: Vec<Multiaddr>,
-    /// Whether it forwards gossip. Who does not is in nobody's mesh; what others publish may still reach it.
-    pub relays: bool,
+    /// Whether it hears gossip, and forwards it. Who does not costs others nothing, and is known to them by what it asks.
+    pub hears_gossip: bool,
     /// How much of everything.
     pub limits: Limits,
 }
@@ -33,7 +33,7 @@ impl Config {
             listen: Vec::new(),
             advertise: Vec::new(),
             peers: Vec::new(),
-            relays: true,
+            hears_gossip: true,
             limits: Limits::default(),
         }
     }

@@ -22,11 +22,10 @@ pub enum Scope {
 impl Scope {
     /// The chunks of a snapshot that it takes, by their numbers in the manifest. Follows from the manifest alone, which is proven.
     pub fn chunks(&self, manifest: &Manifest) -> BTreeSet<usize> {
-        let parts = || -> Vec<Part> { manifest.chunks().iter().map(ChunkRef::part).collect() };
         match self {
             Self::Whole => (0..manifest.chunks().len()).collect(),
             Self::Around { ranges, places } => {
-                let parts = parts();
+                let parts: Vec<Part> = manifest.chunks().iter().map(ChunkRef::part).collect();
                 let around = ranges.iter().map(|r| PartialTree::around(&parts, *r));
                 let towards = places
                     .iter()

@@ -6,7 +6,7 @@ use super::{
     extract::{self, HASH_DIGITS, Nothing, Path, Query},
     types,
 };
-use crate::handle::{Backend, BlockName, NotHere};
+use crate::handle::{BlockName, NotHere};
 use axum::{Json, extract::State};
 use ledger::{block::CommittedBlock, transaction::SignedTransaction, units::Height};
 
@@ -22,7 +22,7 @@ pub(super) async fn block(
     Query(Nothing {}): Query<Nothing>,
 ) -> Answer<types::Block> {
     api.ask(move |node| {
-        let committed = named(node, &name)?;
+        let committed = named(&name, |name| node.block(name))?;
         let CommittedBlock {
             block, certificate, ..
         } = committed;
@@ -47,10 +47,10 @@ pub(super) async fn block(
     .await
 }
 
-/// Decimal digits are a height, unless the chain is not that far and they begin a block's hash.
-fn named(node: &dyn Backend, name: &str) -> Result<CommittedBlock, ApiError> {
+/// What `find` has of the block that is named. Decimal digits are a height, unless the chain is not that far and they begin a block's hash.
+fn named<T>(name: &str, find: impl Fn(&BlockName) -> Result<T, NotHere>) -> Result<T, ApiError> {
     if name == "latest" {
-        return Ok(node.block(&BlockName::Latest)?);
+        return Ok(find(&BlockName::Latest)?);
     }
     let height = name.parse::<Height>().ok();
     let Some(height) = height.filter(|_| name.len() < HASH_DIGITS && !name.starts_with('+')) else {
@@ -61,13 +61,13 @@ fn named(node: &dyn Backend, name: &str) -> Result<CommittedBlock, ApiError> {
                 "give a height, 8 to 64 hex digits of a hash, or latest",
             )
         })?;
-        return Ok(node.block(&BlockName::Hash(prefix))?);
+        return Ok(find(&BlockName::Hash(prefix))?);
     };
-    match node.block(&BlockName::Height(height)) {
+    match find(&BlockName::Height(height)) {
         Err(future @ NotHere::Future { .. }) => {
             let prefix = extract::hex_prefix(name).ok();
             prefix
-                .and_then(|prefix| node.block(&BlockName::Hash(prefix)).ok())
+                .and_then(|prefix| find(&BlockName::Hash(prefix)).ok())
                 .ok_or_else(|| future.into())
         }
         other => Ok(other?),
@@ -86,8 +86,7 @@ pub(super) async fn light(
     Query(Nothing {}): Query<Nothing>,
 ) -> Answer<types::LightBlock> {
     api.ask(move |node| {
-        let header = named(node, &name)?.block.header;
-        let block = node.light_block(&BlockName::Height(header.height))?;
+        let block = named(&name, |name| node.light_block(name))?;
         Ok(Json(types::LightBlock {
             height: block.header.height,
             hash: block.header.hash(),

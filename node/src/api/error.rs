@@ -111,6 +111,10 @@ impl From<NotHere> for ApiError {
                 let help = "give more digits, or all 64";
                 (StatusCode::BAD_REQUEST, "ambiguous", help)
             }
+            NotHere::FollowsSpaces => {
+                let help = "ask a node that follows the whole chain";
+                (StatusCode::MISDIRECTED_REQUEST, "not_followed", help)
+            }
             NotHere::NotReady(_) => return Self::not_ready(message),
             NotHere::Failed(_) => return Self::internal(message),
         };

@@ -33,11 +33,19 @@ fn certified(node: &dyn Backend, height: Height) -> Option<CertifiedHeader> {
     if let Some(head) = head.filter(|head| head.header.height == height) {
         return Some(head);
     }
-    let committed = node.block(&BlockName::Height(height)).ok()?;
-    Some(CertifiedHeader {
-        header: committed.block.header,
-        certificate: committed.certificate,
-    })
+    let name = BlockName::Height(height);
+    let certified = |header, certificate| CertifiedHeader {
+        header,
+        certificate,
+    };
+    match node.block(&name) {
+        Ok(committed) => Some(certified(committed.block.header, committed.certificate)),
+        // Who follows spaces has headers without blocks.
+        Err(_) => {
+            let block = node.light_block(&name).ok()?;
+            Some(certified(block.header, block.certificate))
+        }
+    }
 }
 
 /// What stands behind an answer from `state` about the entry of `key`.

@@ -61,6 +61,14 @@ impl Shared {
 }
 
 impl Shared {
+    /// Whether blocks and what is in them can be here at all.
+    fn has_blocks(&self) -> Result<(), NotHere> {
+        match self.spaces {
+            None => Ok(()),
+            Some(_) => Err(NotHere::FollowsSpaces),
+        }
+    }
+
     /// Of a node that follows some spaces: where they stand.
     fn status_of(&self, spaces: &Spaces, peers: usize, p2p: Vec<String>) -> Status {
         let newest = spaces.newest().map(|picture| picture.manifest);
@@ -84,7 +92,7 @@ impl Shared {
             sync: self.sync().clone(),
             alarm: None,
             stands_still: None,
-            ready: newest.is_some() && peers > 0,
+            ready: newest.is_some() && peers > 0 && spaces.is_moving(),
             spaces: spaces.names().to_vec(),
         }
     }
@@ -179,11 +187,13 @@ impl Backend for Shared {
 
     fn next_nonce(&self, address: &Address) -> Nonce {
         let (answer, taken) = std::sync::mpsc::sync_channel(1);
-        let asked = self.inbox.send(Ask::NextNonce {
-            address: *address,
-            answer,
-        });
-        let nonce = asked
+        let asked = || {
+            self.inbox.send(Ask::NextNonce {
+                address: *address,
+                answer,
+            })
+        };
+        let nonce = (self.follows() && asked())
             .then(|| taken.recv_timeout(Duration::from_secs(5)).ok())
             .flatten();
         nonce.unwrap_or_else(|| {
@@ -196,6 +206,7 @@ impl Backend for Shared {
     }
 
     fn block(&self, name: &BlockName) -> Result<CommittedBlock, NotHere> {
+        self.has_blocks()?;
         let latest = self.latest();
         let height = match name {
             BlockName::Latest => latest,
@@ -230,11 +241,12 @@ impl Backend for Shared {
             (None, _) => self.logged_light_block(name),
             (Some(spaces), BlockName::Latest) => spaces.light_block(None),
             (Some(spaces), BlockName::Height(height)) => spaces.light_block(Some(*height)),
-            (Some(_), BlockName::Hash(hash)) => Err(NotHere::Unknown(format!("the block {hash}"))),
+            (Some(_), BlockName::Hash(_)) => Err(NotHere::FollowsSpaces),
         }
     }
 
     fn transaction_id(&self, prefix: &str) -> Result<TxId, NotHere> {
+        self.has_blocks()?;
         if let Ok(id) = prefix.parse() {
             return Ok(id);
         }
@@ -305,13 +317,13 @@ impl Backend for Shared {
     ) -> Answering<'_, Vec<Result<TxId, Refusal>>> {
         Box::pin(async move {
             let count = transactions.len();
+            if self.spaces.is_some() {
+                return vec![Err(Refusal::FollowsSpaces); count];
+            }
             let chain = self.chain;
             let checked =
                 tokio::task::spawn_blocking(move || verify_batch(transactions, &chain)).await;
             let not_ready = |why: &str| Err(Refusal::NotReady(why.into()));
-            if self.spaces.is_some() {
-                return vec![Err(Refusal::FollowsSpaces); count];
-            }
             if !self.follows() {
                 return vec![not_ready(NO_STATE); count];
             }

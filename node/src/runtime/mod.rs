@@ -267,7 +267,7 @@ pub async fn serve(
     let mut p2p_config = p2p::Config::new(key.clone(), genesis.chain_id());
     p2p_config.listen = multiaddresses(&config.p2p.listen)?;
     p2p_config.peers = multiaddresses(&config.p2p.peers)?;
-    p2p_config.relays = spaces.is_none();
+    p2p_config.hears_gossip = spaces.is_none();
     let (network, events) = p2p::Network::start(p2p_config).await?;
 
     let (inbox, asks) = Inbox::new();

@@ -86,8 +86,6 @@ fn take(
         Event::WrongChain { peer, theirs } => {
             tracing::warn!(%peer, theirs, "a peer is of another chain");
         }
-        // Nothing of it is of use to who executes no blocks, and nothing is forwarded unchecked.
-        Event::Gossip(_) if shared.spaces.is_some() => {}
         Event::Gossip(gossip) => lanes.take(shared, gossip),
         Event::Request {
             from,

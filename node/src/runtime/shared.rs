@@ -384,8 +384,7 @@ impl Shared {
     /// The newest state with its certified header.
     pub(super) fn newest(&self) -> Result<(State, CertifiedHeader), NotHere> {
         if self.spaces.is_some() {
-            let why = "it follows some spaces only, and takes no snapshots";
-            return Err(NotHere::NotReady(why.into()));
+            return Err(NotHere::FollowsSpaces);
         }
         if !self.follows() {
             return Err(NotHere::NotReady(NO_STATE.into()));

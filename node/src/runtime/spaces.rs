@@ -13,6 +13,7 @@ use crate::{
 use ::snapshot::{
     manifest::{ChunkRef, Picture},
     scope::Scope,
+    store::KeptParts,
 };
 use ledger::{
     genesis::Genesis,
@@ -20,20 +21,25 @@ use ledger::{
     light::{LightBlock, records_range},
     state::{
         View,
-        entries::Key,
+        entries::{Key, ValidatorSets},
         tree::{Part, PartialTree},
     },
     units::Height,
 };
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 use tokio::sync::watch;
 
 /// How often it looks whether a newer snapshot is offered.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// How long it waits after a snapshot that was offered could not be had.
+const AFTER_FAILURE: Duration = Duration::from_secs(10);
 
 /// What is followed, and what of it is here.
 pub(super) struct Spaces {
@@ -42,6 +48,8 @@ pub(super) struct Spaces {
     /// So many of the newest stay in memory.
     keep: usize,
     held: Mutex<VecDeque<Held>>,
+    /// Whether a snapshot was offered that could not be had.
+    stuck: AtomicBool,
 }
 
 /// What is held of the state at one height.
@@ -91,6 +99,7 @@ impl Spaces {
             scope,
             keep,
             held: Mutex::default(),
+            stuck: AtomicBool::new(false),
         }
     }
 
@@ -104,8 +113,24 @@ impl Spaces {
         self.held().back().map(|held| held.picture.clone())
     }
 
+    /// Whether the last snapshot that was offered could be had.
+    pub(super) fn is_moving(&self) -> bool {
+        !self.stuck.load(Ordering::Relaxed)
+    }
+
     /// What is held of the state at a height, or the newest.
     pub(super) fn view(&self, height: Option<Height>) -> Result<View, NotHere> {
+        Ok(self.at(height)?.view)
+    }
+
+    /// The block after which a snapshot was taken, with all that a light client needs.
+    pub(super) fn light_block(&self, height: Option<Height>) -> Result<LightBlock, NotHere> {
+        let manifest = self.at(height)?.picture.manifest;
+        let validators = manifest.validators().clone();
+        Ok(LightBlock::new(manifest.certified(), validators))
+    }
+
+    fn at(&self, height: Option<Height>) -> Result<Held, NotHere> {
         let held = self.held();
         let (Some(first), Some(newest)) = (held.front(), held.back()) else {
             return Err(NotHere::NotReady("it is fetching its spaces".into()));
@@ -114,25 +139,11 @@ impl Spaces {
         let asked = height.unwrap_or(latest);
         let found = held.iter().find(|held| held.view.height() == asked);
         match found {
-            Some(found) => Ok(found.view.clone()),
+            Some(found) => Ok(found.clone()),
             None if asked > latest => Err(NotHere::Future { asked, latest }),
             None if asked < earliest => Err(NotHere::Pruned { earliest }),
-            None => Err(NotHere::Unknown(format!(
-                "the state at height {asked}, where there was no snapshot,"
-            ))),
+            None => Err(NotHere::FollowsSpaces),
         }
-    }
-
-    /// The block after which a snapshot was taken, with all that a light client needs.
-    pub(super) fn light_block(&self, height: Option<Height>) -> Result<LightBlock, NotHere> {
-        let height = self.view(height)?.height();
-        let held = self.held();
-        let found = held.iter().find(|held| held.view.height() == height);
-        let manifest = found.map(|held| &held.picture.manifest);
-        let gone = || NotHere::Pruned { earliest: height };
-        let manifest = manifest.ok_or_else(gone)?;
-        let validators = manifest.validators().clone();
-        Ok(LightBlock::new(manifest.certified(), validators))
     }
 
     fn put(&self, picture: Picture) -> Result<(), NodeError> {
@@ -165,21 +176,36 @@ pub(super) async fn follow(
 ) -> Result<(), NodeError> {
     tracing::info!(spaces = ?spaces.names, "following these spaces");
     let store = shared.snapshots.store();
-    if let Some((manifest, tree)) = store.load_parts(&spaces.scope)? {
+    let kept = store.load_parts(&spaces.scope)?;
+    if kept
+        .as_ref()
+        .is_some_and(|kept| kept.manifest.header().chain != shared.chain)
+    {
+        tracing::warn!("the spaces in this folder are of another chain: fetching this one's");
+        store.clear_parts()?;
+        store.sweep()?;
+    }
+    let kept = kept.filter(|kept| kept.manifest.header().chain == shared.chain);
+    // Whose validators are believed: of what was held last, also if it is not all there, or another space is wanted now.
+    let mut last = kept.as_ref().map(|kept| Arc::clone(&kept.manifest));
+    if let Some(KeptParts {
+        manifest,
+        tree: Some(tree),
+    }) = kept
+    {
         tracing::info!(height = %manifest.height(), entries = tree.totals().entries, "the spaces as they were when this node ended");
         spaces.put(Picture { manifest, tree })?;
     }
     loop {
         let newest = spaces.newest();
-        let height_min = newest
-            .as_ref()
-            .map_or(Height(1), |p| p.manifest.height().next());
+        let height_min = match (&newest, &last) {
+            (Some(newest), _) => newest.manifest.height().next(),
+            (None, Some(last)) => last.height(),
+            (None, None) => Height(1),
+        };
         let offered = async {
-            while !shared
-                .heard_of()
-                .iter()
-                .any(|peer| peer.snapshot >= Some(height_min))
-            {
+            let is_newer = |peer: &join::Having| peer.snapshot >= Some(height_min);
+            while !shared.heard_of().iter().any(is_newer) {
                 tokio::time::sleep(LOOK_EVERY).await;
             }
         };
@@ -187,20 +213,31 @@ pub(super) async fn follow(
             () = offered => {}
             _ = stopping.wait_for(|stop| *stop) => return Ok(()),
         }
-        let trust = match &newest {
-            Some(newest) => Some(Trust {
-                validators: newest.manifest.validators().clone(),
+        // A newer block that the operator trusts counts more: the validators may have changed too much since.
+        let checkpoint = sync.trust.filter(|block| block.height >= height_min);
+        let trust = match &last {
+            Some(last) if checkpoint.is_none() => Some(Trust {
+                validators: last.validators().clone(),
                 height_min,
             }),
-            None => join::trust::trust(shared, sync.trust, stopping.clone()).await?,
+            _ => join::trust::trust(shared, sync.trust, stopping.clone()).await?,
         };
         let Some(trust) = trust else {
             return Ok(());
         };
         let scope = spaces.scope.clone();
         let fetched = join::fetch(shared, trust, scope, newest, stopping.clone()).await?;
+        spaces.stuck.store(fetched.is_none(), Ordering::Relaxed);
         if let Some(fetched) = fetched {
+            last = Some(Arc::clone(&fetched.picture.manifest));
             adopt(shared, spaces, fetched)?;
+            continue;
+        }
+        // What came of it is fetched again if it is wanted again.
+        store.sweep()?;
+        tokio::select! {
+            () = tokio::time::sleep(AFTER_FAILURE) => {}
+            _ = stopping.wait_for(|stop| *stop) => return Ok(()),
         }
     }
 }
@@ -213,6 +250,15 @@ fn adopt(shared: &Shared, spaces: &Spaces, fetched: Fetched) -> Result<(), NodeE
         .store()
         .put_parts(&manifest, &spaces.scope)?;
     spaces.put(picture)?;
+    let sets = spaces
+        .view(None)
+        .ok()
+        .and_then(|view| view.entry::<ValidatorSets>(&()).ok()?);
+    if sets.is_some_and(|sets| sets.next.get(&shared.public_key.address()).is_some()) {
+        tracing::warn!(
+            "this node's key is a validator's, and who follows spaces does not vote: leave `spaces` out"
+        );
+    }
     let _ = shared.events.send(Event::Snapshot(SnapshotInfo {
         height: manifest.height(),
         root: manifest.root(),

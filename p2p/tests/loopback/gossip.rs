@@ -1,7 +1,7 @@
 //! Gossip down a line of nodes: once, only what was accepted, and none from who is blocked.
 
 use crate::net::{Node, config, pair};
-use p2p::{Channel, Event, PublishError, Published, Verdict};
+use p2p::{Channel, Event, PublishError, Published, Request, Response, Verdict};
 
 /// Four nodes in a line. What the second accepts reaches the fourth, once; what it only ignores reaches nobody behind it.
 #[tokio::test]
@@ -144,4 +144,40 @@ async fn the_forwarder_is_named() {
         })
         .await;
     assert_eq!(from, b.peer());
+}
+
+/// Who hears no gossip is answered all the same, and known by what it asks; what others say passes it by.
+#[tokio::test]
+async fn who_hears_no_gossip_can_ask() {
+    let (mut a, mut b) = pair().await;
+    let mut deaf = config(3, &[a.address()]);
+    deaf.hears_gossip = false;
+    let mut deaf = Node::start(deaf).await;
+    deaf.connected(a.peer()).await;
+    let (asker, to) = (deaf.network.clone(), a.peer());
+    let asking = tokio::spawn(async move { asker.request(to, Request::Status).await });
+    let (from, reply) = a
+        .wait("a request", |event| match event {
+            Event::Request { from, reply, .. } => Some((from, reply)),
+            _ => None,
+        })
+        .await;
+    assert_eq!(from, deaf.peer());
+    assert!(a.peers().contains(&from));
+    reply.send(Response::Root(None));
+    assert!(asking.await.expect("it was asked").is_ok());
+    let said = a.network.publish(Channel::Consensus, b"vote".to_vec());
+    assert_eq!(said.expect("told").await, Published::Sent);
+    b.hear(b"vote", Verdict::Accept).await;
+    // It comes after whatever a could have told it before.
+    let asker = deaf.network.clone();
+    tokio::spawn(async move { asker.request(to, Request::Status).await });
+    let reply = a.wait("a request", |event| match event {
+        Event::Request { reply, .. } => Some(reply),
+        _ => None,
+    });
+    reply.await.send(Response::Root(None));
+    let heard = std::iter::from_fn(|| deaf.events.try_recv().ok());
+    let gossip = heard.filter(|event| matches!(event, Event::Gossip(_)));
+    assert_eq!(gossip.count(), 0);
 }

@@ -48,6 +48,8 @@ mod tests;
 
 pub use error::{Result, StoreError};
 pub use inspect::{Inspector, Kept, Unloadable};
+pub use parts::KeptParts;
+use parts::Parts;
 use retention::Pinned;
 pub use retention::{Pin, Removed};
 pub use writer::{SnapshotReport, write_snapshot};
@@ -93,7 +95,7 @@ struct Index {
     removing: BTreeSet<ChunkId>,
     manifests: BTreeMap<(Height, ManifestId), Arc<Manifest>>,
     target: Option<UntrustedManifest>,
-    parts: Option<Arc<Manifest>>,
+    parts: Option<Parts>,
     pins: BTreeMap<u64, Pinned>,
     pins_made: u64,
     damage: Vec<String>,

@@ -10,6 +10,7 @@ use super::{
     homes::hashes_in,
 };
 use crate::{
+    chunk::ChunkId,
     manifest::{ChunkRef, Manifest, ManifestId},
     scope::Scope,
 };
@@ -17,7 +18,25 @@ use ledger::{
     state::tree::{Subtree, Tree},
     store::disk::{fsync_dir, remove_file},
 };
-use std::{path::PathBuf, sync::Arc};
+use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
+use std::{collections::BTreeSet, path::PathBuf, sync::Arc};
+
+/// A snapshot in parts, as the store keeps it.
+#[derive(Debug)]
+pub(super) struct Parts {
+    manifest: Arc<Manifest>,
+    /// The chunks that are kept of it.
+    pub(super) ids: BTreeSet<ChunkId>,
+}
+
+/// What is kept of a snapshot.
+#[derive(Clone, Debug)]
+pub struct KeptParts {
+    /// The snapshot.
+    pub manifest: Arc<Manifest>,
+    /// Its chunks within the scope, joined; nothing if one of them is missing or damaged.
+    pub tree: Option<Tree>,
+}
 
 impl Store {
     /// Keeps what `scope` takes of a snapshot, all of which is there, and no longer what was kept of another one, nor a sync's
@@ -42,7 +61,10 @@ impl Store {
                 Durable::Yes,
             )?;
             fsync_dir(&self.parts_dir())?;
-            index.parts = Some(Arc::clone(manifest));
+            index.parts = Some(Parts {
+                ids: chunks.iter().map(|chunk| chunk.id()).collect(),
+                manifest: Arc::clone(manifest),
+            });
         }
         self.forget_parts_but(Some(manifest.id()))?;
         self.clear_sync_target()?;
@@ -50,27 +72,31 @@ impl Store {
         Ok(())
     }
 
-    /// What is kept of the snapshot whose parts are: its chunks within `scope`, verified and joined. Nothing if there is no such
-    /// snapshot, or one of them is missing or damaged.
+    /// What is kept of the snapshot in parts, if there is one: of its chunks those within `scope`, verified. No others are kept
+    /// from here on.
     ///
     /// # Errors
     /// [`StoreError::Io`].
-    pub fn load_parts(&self, scope: &Scope) -> Result<Option<(Arc<Manifest>, Tree)>> {
-        let Some(manifest) = self.index().parts.clone() else {
+    pub fn load_parts(&self, scope: &Scope) -> Result<Option<KeptParts>> {
+        let Some(manifest) = self.index().parts.as_ref().map(|p| Arc::clone(&p.manifest)) else {
             return Ok(None);
         };
-        let mut subtrees: Vec<Subtree> = Vec::new();
-        for chunk in wanted(&manifest, scope) {
-            match self.load_chunk(&manifest, chunk) {
-                Ok(chunk) => subtrees.push(chunk.into_subtree()),
-                Err(error @ StoreError::Io { .. }) => return Err(error),
-                Err(_) => return Ok(None),
-            }
+        let chunks = wanted(&manifest, scope);
+        if let Some(parts) = &mut self.index().parts {
+            parts.ids = chunks.iter().map(|chunk| chunk.id()).collect();
         }
-        let tree = Tree::join(&subtrees);
-        let id = manifest.id();
-        let tree = tree.map_err(|source| StoreError::Join { id, source })?;
-        Ok(Some((manifest, tree)))
+        let read = |chunk: &&ChunkRef| Ok(self.load_chunk(&manifest, chunk)?.into_subtree());
+        let subtrees: Result<Vec<Subtree>> = chunks.par_iter().map(read).collect();
+        let tree = match subtrees {
+            Ok(subtrees) => {
+                let tree = Tree::join(&subtrees);
+                let id = manifest.id();
+                Some(tree.map_err(|source| StoreError::Join { id, source })?)
+            }
+            Err(error @ StoreError::Io { .. }) => return Err(error),
+            Err(_) => None,
+        };
+        Ok(Some(KeptParts { manifest, tree }))
     }
 
     /// Keeps nothing any more of a snapshot in parts.
@@ -87,9 +113,12 @@ impl Store {
         for (name, path) in hashes_in(&self.parts_dir())? {
             match self.read_manifest_file(&path, ManifestId(name))? {
                 Ok(manifest) => {
-                    let newest = index.parts.as_ref().map(|parts| parts.height());
+                    let newest = index.parts.as_ref().map(|parts| parts.manifest.height());
                     if newest.is_none_or(|newest| newest < manifest.height()) {
-                        index.parts = Some(Arc::new(manifest));
+                        index.parts = Some(Parts {
+                            ids: manifest.chunk_ids().collect(),
+                            manifest: Arc::new(manifest),
+                        });
                     }
                 }
                 Err(what) => {

@@ -158,7 +158,10 @@ impl Index {
         let kept = self.manifests.values().flat_map(|m| m.chunk_ids());
         let pinned = self.pins.values().flat_map(|pin| pin.ids.iter().copied());
         let target = self.target.iter().flat_map(|target| target.chunk_ids());
-        let parts = self.parts.iter().flat_map(|parts| parts.chunk_ids());
+        let parts = self
+            .parts
+            .iter()
+            .flat_map(|parts| parts.ids.iter().copied());
         self.homes
             .with_bases(kept.chain(pinned).chain(target).chain(parts))
     }

@@ -25,6 +25,7 @@ pub(super) struct Fetch<P> {
     last_chunk_ms: u64,
     /// When the rate was measured last, and what had been fetched then.
     measured: (u64, u64),
+    /// Of the chunks that are wanted; others may yet be owed for an earlier target.
     indices: HashMap<ChunkId, usize>,
     /// The chunks that are verified, in the manifest's order.
     subtrees: Vec<Option<Subtree>>,
@@ -91,13 +92,14 @@ impl<P: Clone + Ord> Joiner<P> {
         manifest: Arc<Manifest>,
         out: &mut Vec<Output<P>>,
     ) {
-        let ids = manifest.chunk_ids().enumerate();
         let (mut shared, mut stored, mut missing) = (vec![], VecDeque::new(), VecDeque::new());
         let wanted = self.config.scope.chunks(&manifest);
+        let mut indices = HashMap::new();
         for &index in &wanted {
             let Some(chunk) = manifest.chunks().get(index) else {
                 continue;
             };
+            indices.insert(chunk.id(), index);
             if !self.stored.contains(&chunk.id()) {
                 missing.push_back(index);
             } else if let Some(unchanged) = self.unchanged(chunk) {
@@ -111,7 +113,7 @@ impl<P: Clone + Ord> Joiner<P> {
             measured: (now_ms, 0),
             since_ms: now_ms,
             last_chunk_ms: now_ms,
-            indices: ids.map(|(i, id)| (id, i)).collect(),
+            indices,
             subtrees: vec![None; manifest.chunks().len()],
             chunks_total: wanted.len() as u64,
             total: totals(&manifest, &wanted),
@@ -418,9 +420,13 @@ impl<P: Clone + Ord> Joiner<P> {
             return;
         };
         let Fetch {
-            manifest, subtrees, ..
+            manifest,
+            subtrees,
+            chunks_total,
+            ..
         } = *fetch;
         let subtrees: Vec<Subtree> = subtrees.into_iter().flatten().collect();
+        debug_assert_eq!(subtrees.len() as u64, chunks_total);
         let whole = subtrees.len() == manifest.chunks().len();
         match Tree::join(&subtrees) {
             Ok(tree) if !whole || tree.root() == manifest.root() => {

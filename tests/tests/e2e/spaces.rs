@@ -5,6 +5,7 @@ use crate::{
     program::{number, text},
     wait::eventually,
 };
+use cli::client::Client;
 use serde_json::Value;
 
 /// The records of `notes`, as a node lists them: key and value.
@@ -54,6 +55,23 @@ fn a_node_follows_a_space_alone_and_proves_that_it_lacks_nothing_of_it() {
     );
     let absent = net.fails("query record notes nothing --node node4", 3, "not_found");
     assert_eq!(absent["verified"], true, "{absent}");
+
+    // Older snapshots that it holds are as good, and so are the headers for light clients.
+    let newest = number(&record, "height");
+    let before = net.ok(&format!(
+        "query record notes k1 --node node4 --height {}",
+        newest - 10
+    ));
+    assert_eq!(
+        (&before["value"], &before["verified"]),
+        (&"one".into(), &Value::Bool(true))
+    );
+    let url = format!("/v1/light/{}", newest - 10);
+    let light: Value = Client::new("node4", text(&net.node("node4"), "http"))
+        .get(&url)
+        .unwrap();
+    assert_eq!(number(&light, "height"), newest - 10, "{light}");
+    net.fails("query block latest --node node4", 3, "not_followed");
 
     // Nothing that it does not have is taken for absent.
     let mut codes: Vec<String> = (0..20)

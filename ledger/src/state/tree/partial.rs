@@ -68,10 +68,6 @@ impl PartialTree {
             subtree.filter(|subtree| subtree.part() == *part)
         });
         let held = held.collect();
-        Self::of(parts, held)
-    }
-
-    fn of(parts: Vec<Part>, held: Vec<Option<Subtree>>) -> Result<Self, FoldError> {
         let root = fold(&parts)?.root;
         let top = fork(&parts, 0..parts.len())?;
         let shared = Arc::new(Parts { parts, held, top });
@@ -168,11 +164,10 @@ impl PartialTree {
     /// # Errors
     /// [`NotHeld`].
     pub fn subtree(&self, prefix: &Prefix) -> Result<Option<Subtree>, NotHeld> {
-        let parts = &self.shared.parts;
-        let meets = |part: &Part| part.prefix.covers(prefix) || prefix.covers(&part.prefix);
-        let meeting = (0..parts.len()).filter(|index| parts.get(*index).is_some_and(meets));
-        let meeting = meeting.map(|index| self.held(index).cloned());
-        let subtrees = meeting.collect::<Result<Vec<Subtree>, NotHeld>>()?;
+        // The neighbours too: of a part that is not held, the prefix is not proven.
+        let around = Self::around(&self.shared.parts, (*prefix).into());
+        let subtrees = around.map(|index| self.held(index).cloned());
+        let subtrees = subtrees.collect::<Result<Vec<Subtree>, NotHeld>>()?;
         // In the order of a cut that folds, so they join.
         let tree = Tree::join(&subtrees).unwrap_or_default();
         Ok(tree.subtree(prefix))

@@ -241,7 +241,7 @@ impl<'a> At<'a> {
     }
 
     /// Whether all of it lies before `place`.
-    pub(super) fn is_before(&self, place: &Place) -> bool {
+    fn is_before(&self, place: &Place) -> bool {
         let last_of = |prefix: &[u8; 32], len: u16| {
             let at = parting(prefix, &place.0);
             // They part inside the prefix, and `place` is on the right.

@@ -64,8 +64,8 @@ pub(super) const LAG_MIN: u64 = 1_000;
 /// What a peer has.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::runtime) struct Having {
-    /// Its first block.
-    pub(in crate::runtime) earliest_block: Height,
+    /// Its first block, if it has any.
+    pub(in crate::runtime) earliest_block: Option<Height>,
     /// Its newest snapshot.
     pub(in crate::runtime) snapshot: Option<Height>,
 }
@@ -76,7 +76,8 @@ pub(in crate::runtime) struct Having {
 pub(super) fn jumps(lag_min: Option<u64>, own: Height, peers: &[Having]) -> Option<Height> {
     let newest = peers.iter().filter_map(|peer| peer.snapshot).max()?;
     let next = own.next();
-    let blocks_are_gone = peers.iter().all(|peer| peer.earliest_block > next);
+    let has_next = |peer: &Having| peer.earliest_block.is_some_and(|first| first <= next);
+    let blocks_are_gone = !peers.iter().any(has_next);
     let lag_min = if blocks_are_gone { 1 } else { lag_min? };
     let height_min = Height(own.0.saturating_add(lag_min));
     (newest >= height_min).then_some(height_min)
@@ -88,7 +89,7 @@ mod tests {
 
     fn having(earliest_block: u64, snapshot: u64) -> Having {
         Having {
-            earliest_block: Height(earliest_block),
+            earliest_block: Some(Height(earliest_block)).filter(|height| height.0 > 0),
             snapshot: Some(Height(snapshot)).filter(|height| height.0 > 0),
         }
     }
@@ -116,8 +117,11 @@ mod tests {
         let own = Height(500);
         let all_gone = [having(502, 510), having(700, 710)];
         let one_has_it = [having(501, 510), having(700, 710)];
+        // One that has no blocks at all, such as who follows spaces, is no help.
+        let no_blocks = [having(502, 510), having(0, 0)];
         for lag_min in [Some(LAG_MIN), None] {
             assert_eq!(jumps(lag_min, own, &all_gone), Some(Height(501)));
+            assert_eq!(jumps(lag_min, own, &no_blocks), Some(Height(501)));
             assert_eq!(jumps(lag_min, own, &one_has_it), None);
         }
     }

@@ -55,9 +55,9 @@ impl Shared {
 
     /// What each peer says it has.
     pub(in crate::runtime) fn heard_of(&self) -> Vec<join::Having> {
-        let having = |head: &Head| join::Having {
-            earliest_block: head.status.earliest_block,
-            snapshot: head.status.snapshots.iter().map(|s| s.height).max(),
+        let having = |Head { status, .. }: &Head| join::Having {
+            earliest_block: Some(status.earliest_block).filter(|first| *first <= status.height),
+            snapshot: status.snapshots.iter().map(|s| s.height).max(),
         };
         lock(&self.heads).values().map(having).collect()
     }
