@@ -1,6 +1,7 @@
 //! Gossip down a line of nodes: once, only what was accepted, and none from who is blocked.
 
 use crate::net::{Node, config, pair};
+use ledger::units::Height;
 use p2p::{Channel, Event, PublishError, Published, Request, Response, Verdict};
 
 /// Four nodes in a line. What the second accepts reaches the fourth, once; what it only ignores reaches nobody behind it.
@@ -155,7 +156,8 @@ async fn who_hears_no_gossip_can_ask() {
     let mut deaf = Node::start(deaf).await;
     deaf.connected(a.peer()).await;
     let (asker, to) = (deaf.network.clone(), a.peer());
-    let asking = tokio::spawn(async move { asker.request(to, Request::Status).await });
+    let question = Request::Root { height: Height(1) };
+    let asking = tokio::spawn(async move { asker.request(to, question).await });
     let (from, reply) = a
         .wait("a request", |event| match event {
             Event::Request { from, reply, .. } => Some((from, reply)),
@@ -170,8 +172,8 @@ async fn who_hears_no_gossip_can_ask() {
     assert_eq!(said.expect("told").await, Published::Sent);
     b.hear(b"vote", Verdict::Accept).await;
     // It comes after whatever a could have told it before.
-    let asker = deaf.network.clone();
-    tokio::spawn(async move { asker.request(to, Request::Status).await });
+    let (asker, question) = (deaf.network.clone(), Request::Root { height: Height(2) });
+    tokio::spawn(async move { asker.request(to, question).await });
     let reply = a.wait("a request", |event| match event {
         Event::Request { reply, .. } => Some(reply),
         _ => None,
