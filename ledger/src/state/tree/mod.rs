@@ -81,8 +81,9 @@ pub use walk::Iter;
 
 use crate::hash::StateRoot;
 
-/// Bytes a key may have. What the state allows is far less; this bounds what the tree must be ready for.
-pub const KEY_BYTES_MAX: usize = 64 * 1024;
+/// Bytes a key may have. What the state allows is far less; this bounds what the tree must be ready for. (A page says in 16 bits
+/// where a key ends.)
+pub const KEY_BYTES_MAX: usize = 64 * 1024 - 1;
 /// Bytes a value may have; as for [`KEY_BYTES_MAX`].
 pub const VALUE_BYTES_MAX: usize = 16 * 1024 * 1024;
 

@@ -9,17 +9,17 @@
 //! [`PAGE_BYTES_MAX`] bytes, and every single entry. So equal trees are equal in memory too.
 //!
 //! ```text
-//! ┌───┬─────────┬──────────────┬──────────────────┬─────────────────────┬────────────────────────────┬─────────────────┐
-//! │ n │ pending │ n × place 32 │ n × leaf hash 32 │ n-2 × inner hash 32 │ n × (key end, value end) 8 │ key, value, ... │
-//! └───┴─────────┴──────────────┴──────────────────┴─────────────────────┴────────────────────────────┴─────────────────┘
+//! ┌───┬─────────┬──────────────┬──────────────────┬─────────────────────┬────────────────────────────────┬─────────────────┐
+//! │ n │ pending │ n × place 32 │ n × leaf hash 32 │ n-2 × inner hash 32 │ n × (key start, value start) 4 │ key, value, ... │
+//! └───┴─────────┴──────────────┴──────────────────┴─────────────────────┴────────────────────────────────┴─────────────────┘
 //! ```
 //! Inner nodes come before those below them, left before right. *Pending* has a bit for each entry: the nodes above one that is
 //! set are to be hashed. (A page of one entry has no inner node.)
 
-use super::EntryRef;
-use super::digest::{self, ENTRY_OVERHEAD_BYTES, Summary, Totals, len_u32};
+use super::digest::{self, ENTRY_OVERHEAD_BYTES, Summary, Totals};
 use super::place::{Place, bit, parting};
 use super::seal::Held;
+use super::{EntryRef, KEY_BYTES_MAX};
 use crate::hash::Hash;
 use std::cell::Cell;
 use std::ops::Range;
@@ -28,6 +28,10 @@ use triomphe::Arc;
 /// Entries a page may hold.
 pub(super) const PAGE_ENTRIES_MAX: usize = 8;
 const _: () = assert!(PAGE_ENTRIES_MAX <= 8, "a bit for each is a byte");
+const _: () = assert!(
+    PAGE_BYTES_MAX < 1 << 16 && KEY_BYTES_MAX < 1 << 16,
+    "starts are u16"
+);
 /// Bytes a page of more than one entry may hold: a page is copied whole when one of its entries changes.
 pub(super) const PAGE_BYTES_MAX: u64 = 4096;
 
@@ -43,7 +47,7 @@ fn hash_count(n: usize) -> usize {
 /// Bytes before the first key.
 #[inline]
 fn head_bytes(n: usize) -> usize {
-    START + n * (32 + 8) + hash_count(n) * 32
+    START + n * (32 + 4) + hash_count(n) * 32
 }
 
 /// Whether a subtree of these totals is one page.
@@ -109,11 +113,11 @@ impl Page {
             page.extend_from_slice(&slot.hash().0);
         }
         page.resize(hashes_end, 0);
-        let mut end = 0;
+        let mut start = 0;
         for slot in slots {
             for part in [slot.key, slot.value] {
-                end += part.len();
-                page.extend_from_slice(&len_u32(end).to_be_bytes());
+                page.extend(u16::try_from(start).unwrap_or(u16::MAX).to_be_bytes());
+                start += part.len();
             }
         }
         for slot in slots {
@@ -164,18 +168,19 @@ impl Page {
     #[inline]
     pub(super) fn payload(&self, index: usize) -> (&[u8], &[u8]) {
         let payload = &self.0[head_bytes(self.len())..];
-        let start = start(self.ends(), index);
-        let [key_end, value_end] = self.ends()[index].map(|end| u32::from_be_bytes(end) as usize);
-        (&payload[start..key_end], &payload[key_end..value_end])
+        let [start, middle, end] = self.starts().of(index);
+        (&payload[start..middle], &payload[middle..end])
     }
 
-    /// Where each entry's key and value end in the payload.
     #[inline]
-    fn ends(&self) -> &[Ends] {
+    fn starts(&self) -> Starts<'_> {
         let n = self.len();
-        let head = head_bytes(n);
-        let ends = &self.0[head - n * 8..head];
-        ends.as_chunks::<4>().0.as_chunks().0
+        let (head, payload) = self.0.split_at(head_bytes(n));
+        let starts = &head[head.len() - n * 4..];
+        Starts {
+            starts: starts.as_chunks::<2>().0.as_chunks().0,
+            end: payload.len(),
+        }
     }
 
     pub(super) fn entry(&self, index: usize) -> EntryRef<'_> {
@@ -219,17 +224,16 @@ impl Page {
         let parts = split_mut(self.own());
         *parts.pending |= 1 << index;
         parts.hashes[index] = hash.0;
-        let end = u32::from_be_bytes(parts.ends[index][1]) as usize;
-        let key_end = end - value.len();
-        parts.payload[key_end..end].copy_from_slice(value);
-        parts.payload[key_end - key.len()..key_end].copy_from_slice(key);
+        let [start, middle, end] = parts.starts.of(index);
+        parts.payload[start..middle].copy_from_slice(key);
+        parts.payload[middle..end].copy_from_slice(value);
     }
 
     /// The summary of the whole page without hashing anything: pending if it has more than one entry.
     #[inline]
     pub(super) fn known(&self) -> Summary {
         let all = 0..self.len();
-        let totals = totals_of(self.ends(), &all);
+        let totals = self.starts().totals(&all);
         match self.hashes() {
             [hash] => Summary {
                 hash: Hash(*hash),
@@ -250,7 +254,7 @@ impl Page {
         }
         Summary {
             hash: Hash(self.hashes()[node.hash_index()]),
-            totals: totals_of(self.ends(), &range),
+            totals: self.starts().totals(&range),
         }
     }
 
@@ -263,7 +267,7 @@ impl Page {
             pending: std::mem::take(parts.pending),
             places: parts.places,
             hashes: Cell::from_mut(parts.hashes).as_slice_of_cells(),
-            ends: parts.ends,
+            starts: parts.starts,
         };
         (inside, top)
     }
@@ -284,24 +288,41 @@ pub(super) fn split(places: &[[u8; 32]], range: Range<usize>) -> (u16, usize) {
     (at, start + zeros)
 }
 
-/// Where an entry's key and value end.
-type Ends = [[u8; 4]; 2];
-
-/// Where the entry at `index` starts in the payload.
-#[inline]
-fn start(ends: &[Ends], index: usize) -> usize {
-    let before = index.checked_sub(1).map(|before| ends[before][1]);
-    before.map_or(0, u32::from_be_bytes) as usize
+/// Where each entry's key and value start in the payload, and where the payload ends.
+#[derive(Clone, Copy)]
+struct Starts<'p> {
+    starts: &'p [[[u8; 2]; 2]],
+    end: usize,
 }
 
-/// What some entries make together.
-#[inline]
-fn totals_of(ends: &[Ends], range: &Range<usize>) -> Totals {
-    let entries = range.len() as u64;
-    let bytes = start(ends, range.end).saturating_sub(start(ends, range.start)) as u64;
-    Totals {
-        entries,
-        bytes: bytes.saturating_add(entries.saturating_mul(ENTRY_OVERHEAD_BYTES)),
+impl Starts<'_> {
+    /// Where the key of the entry at `index` starts; behind the last entry, the end.
+    #[inline]
+    fn start(&self, index: usize) -> usize {
+        let start = self.starts.get(index);
+        start.map_or(self.end, |[start, _]| {
+            usize::from(u16::from_be_bytes(*start))
+        })
+    }
+
+    /// Where the key and the value of the entry at `index` start, and where it ends.
+    #[inline]
+    fn of(&self, index: usize) -> [usize; 3] {
+        let middle = usize::from(u16::from_be_bytes(self.starts[index][1]));
+        [self.start(index), middle, self.start(index + 1)]
+    }
+
+    /// What some entries make together.
+    #[inline]
+    fn totals(&self, range: &Range<usize>) -> Totals {
+        let entries = range.len() as u64;
+        let bytes = self
+            .start(range.end)
+            .saturating_sub(self.start(range.start)) as u64;
+        Totals {
+            entries,
+            bytes: bytes.saturating_add(entries.saturating_mul(ENTRY_OVERHEAD_BYTES)),
+        }
     }
 }
 
@@ -353,7 +374,7 @@ pub(super) struct Inside<'p> {
     pending: u8,
     places: &'p [[u8; 32]],
     hashes: &'p [Cell<[u8; 32]>],
-    ends: &'p [Ends],
+    starts: Starts<'p>,
 }
 
 impl<'p> Inside<'p> {
@@ -367,7 +388,7 @@ impl<'p> Inside<'p> {
     pub(super) fn held(&self, node: &Within) -> Held<'p> {
         Held {
             hash: &self.hashes[node.hash_index()],
-            totals: totals_of(self.ends, &node.range),
+            totals: self.starts.totals(&node.range),
         }
     }
 
@@ -384,7 +405,7 @@ struct Parts<'a> {
     pending: &'a mut u8,
     places: &'a mut [[u8; 32]],
     hashes: &'a mut [[u8; 32]],
-    ends: &'a mut [Ends],
+    starts: Starts<'a>,
     payload: &'a mut [u8],
 }
 
@@ -394,12 +415,16 @@ fn split_mut(page: &mut [u8]) -> Parts<'_> {
     let (head, rest) = page.split_at_mut(START);
     let (places, rest) = rest.split_at_mut(n * 32);
     let (hashes, rest) = rest.split_at_mut(hash_count(n) * 32);
-    let (ends, payload) = rest.split_at_mut(n * 8);
+    let (starts, payload) = rest.split_at_mut(n * 4);
+    let starts = Starts {
+        starts: starts.as_chunks::<2>().0.as_chunks().0,
+        end: payload.len(),
+    };
     Parts {
         pending: &mut head[1],
         places: places.as_chunks_mut().0,
         hashes: hashes.as_chunks_mut().0,
-        ends: ends.as_chunks_mut::<4>().0.as_chunks_mut().0,
+        starts,
         payload,
     }
 }
