@@ -403,7 +403,7 @@ impl<'p> Inside<'p> {
 
 struct Parts<'a> {
     pending: &'a mut u8,
-    places: &'a mut [[u8; 32]],
+    places: &'a [[u8; 32]],
     hashes: &'a mut [[u8; 32]],
     starts: Starts<'a>,
     payload: &'a mut [u8],
@@ -422,7 +422,7 @@ fn split_mut(page: &mut [u8]) -> Parts<'_> {
     };
     Parts {
         pending: &mut head[1],
-        places: places.as_chunks_mut().0,
+        places: places.as_chunks().0,
         hashes: hashes.as_chunks_mut().0,
         starts,
         payload,
