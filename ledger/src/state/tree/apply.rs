@@ -278,7 +278,7 @@ fn update_page(subtree: &mut Subtree, edits: &mut [Edit<'_>]) -> Outcome {
         }
     }
     if outcome == Outcome::Changed {
-        subtree.sum = page.known(&(0..page.len()));
+        subtree.sum = page.known();
     }
     outcome
 }

@@ -5,7 +5,7 @@
 
 use super::digest::{self, Summary};
 use super::node::{Node, Subtree};
-use super::page::{self, PAGE_ENTRIES_MAX, Page};
+use super::page::{self, PAGE_ENTRIES_MAX, Page, Slot};
 use super::place::{Prefix, bit, masked, parting};
 
 /// What lies in memory is not what was hashed.
@@ -23,7 +23,7 @@ impl Subtree {
     /// When memory holds something else than what was hashed.
     pub fn audit(&self) -> Result<(), Damage> {
         let sound = match &self.node {
-            Node::Page(page) => self.sum == page.summary() && is_sound(page),
+            Node::Page(page) => is_sound(page, &self.sum),
             Node::Inner(inner) => {
                 inner.left.audit()?;
                 inner.right.audit()?;
@@ -50,15 +50,15 @@ impl Subtree {
     }
 }
 
-/// Whether a page's entries are in order, few enough, and give the hashes beside them.
-fn is_sound(page: &Page) -> bool {
-    let Summary { totals, .. } = page.summary();
-    let right = |slot: page::Slot<'_>| {
-        let hash = digest::entry(slot.place, slot.key, slot.value);
-        slot.hash == Some(hash)
-    };
-    (1..=PAGE_ENTRIES_MAX).contains(&page.len())
-        && page::fits(totals)
-        && page.places().is_sorted_by(|a, b| a < b)
-        && page.slots().all(right)
+/// Whether a page's entries are in order, few enough, and give the hashes beside them and the one above.
+fn is_sound(page: &Page, sum: &Summary) -> bool {
+    let sorted = page.places().is_sorted_by(|a, b| a < b);
+    if !sorted || !(1..=PAGE_ENTRIES_MAX).contains(&page.len()) {
+        return false;
+    }
+    let unknown = page.slots().map(|slot| Slot { hash: None, ..slot });
+    let slots: Vec<Slot<'_>> = unknown.collect();
+    let anew = Subtree::from_page(Page::pack(&slots));
+    let same_hashes = matches!(&anew.node, Node::Page(anew) if anew.hashes() == page.hashes());
+    same_hashes && anew.sum == *sum && page::fits(sum.totals)
 }

@@ -210,40 +210,35 @@ pub(super) fn entries(both: [(&[u8; 32], &[u8], &[u8]); 2]) -> [Hash; 2] {
     Message::both([&leaf(0), &leaf(1)])
 }
 
-/// What an inner node's hash is made of, padded. The hashes of its children can be put in later.
+/// What an inner node's hash is made of, padded.
 pub(super) struct InnerMessage([Block; 2]);
 
 impl InnerMessage {
-    /// Where the children's hashes are.
+    /// Where the children are.
     const LEFT: usize = 3;
     const RIGHT: usize = Self::LEFT + 48;
     const LEN: usize = Self::RIGHT + 48;
 
     /// A message without a node.
-    pub(super) const BLANK: Self = {
+    const BLANK: [Block; 2] = {
         let mut blocks = [[0; BLOCK_BYTES]; 2];
         blocks[0][0] = Domain::TreeInner as u8;
         pad(&mut blocks, Self::LEN);
-        Self(blocks)
+        blocks
     };
 
-    /// Fills in an inner node whose children part at `bit`.
+    /// That of an inner node whose children part at `bit`.
     #[inline]
-    pub(super) fn fill(&mut self, bit: u16, left: &Summary, right: &Summary) {
-        let flat = self.0.as_flattened_mut();
+    pub(super) fn of(bit: u16, left: &Summary, right: &Summary) -> Self {
+        let mut blocks = Self::BLANK;
+        let flat = blocks.as_flattened_mut();
         flat[1..3].copy_from_slice(&bit.to_be_bytes());
         for (at, child) in [(Self::LEFT, left), (Self::RIGHT, right)] {
             flat[at..at + 32].copy_from_slice(&child.hash.0);
             flat[at + 32..at + 40].copy_from_slice(&child.totals.entries.to_be_bytes());
             flat[at + 40..at + 48].copy_from_slice(&child.totals.bytes.to_be_bytes());
         }
-    }
-
-    /// Puts in a child's hash.
-    #[inline]
-    pub(super) fn set_child(&mut self, right: bool, hash: &Hash) {
-        let at = if right { Self::RIGHT } else { Self::LEFT };
-        self.0.as_flattened_mut()[at..at + 32].copy_from_slice(&hash.0);
+        Self(blocks)
     }
 
     #[inline]
@@ -261,9 +256,7 @@ impl InnerMessage {
 /// The hash of the inner node whose children part at `bit`.
 #[inline]
 pub(super) fn inner(bit: u16, left: &Summary, right: &Summary) -> Hash {
-    let mut message = InnerMessage::BLANK;
-    message.fill(bit, left, right);
-    message.hash()
+    InnerMessage::of(bit, left, right).hash()
 }
 
 /// An inner node's summary, from those of two children that are in memory.

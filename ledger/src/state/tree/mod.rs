@@ -30,16 +30,17 @@
 //! shown about it.
 //!
 //! # In memory
-//! A subtree of a few small entries is one allocation (`page`); the levels above it are nodes that hold their children's
-//! summaries. Both are shared between versions by `Arc`; cloning a [`Tree`] copies one pointer, and a batch copies what it
-//! changes unless nobody else holds it. An entry of 80 bytes takes about 195, with place, hash and all.
+//! A subtree of a few small entries is one allocation (`page`), with the hashes of all its nodes but the topmost; the levels
+//! above it are nodes that hold their children's summaries. Both are shared between versions by `Arc`; cloning a [`Tree`] copies
+//! one pointer, and a batch copies what it changes unless nobody else holds it. An entry of 80 bytes takes about 215, with
+//! place, hashes and all.
 //!
 //! # Cost
-//! An update of one of a million entries, in a batch of 10,000, hashes some 23 blocks of SHA-256: 3 of the entry, 9 inside its page, and
-//! those of the nodes above that few other updates share. Two blocks are hashed at a time (`lanes`), so a batch places its changes
-//! first and hashes what they left pending afterwards, level by level (`seal`). The other half of the time is memory: nodes far apart,
-//! which a group of changes asks for together (`warm` in `apply`), and copies of what older versions still hold. The benchmark
-//! is `ledger/benches/tree`; beside another tree, `tests/peers`.
+//! An update of one of a million entries, in a batch of 10,000, hashes some 19 blocks of SHA-256: 3 of the entry, 5 inside its
+//! page, and those of the nodes above that few other updates share. Two blocks are hashed at a time (`lanes`), so a batch places
+//! its changes first and hashes what they left pending afterwards, level by level (`seal`). Most of the rest of the time is memory:
+//! nodes far apart, which a group of changes asks for together (`warm` in `apply`), and copies of what older versions still hold.
+//! The benchmark is `ledger/benches/tree`; beside another tree, `tests/peers`.
 //!
 //! # Trust
 //! Everything from outside goes through [`Tree::build`], [`Tree::join`], [`fold`], [`Proof::verify`] or
@@ -81,8 +82,9 @@ pub use walk::Iter;
 
 use crate::hash::StateRoot;
 
-/// Bytes a key may have. What the state allows is far less; this bounds what the tree must be ready for.
-pub const KEY_BYTES_MAX: usize = 64 * 1024;
+/// Bytes a key may have. What the state allows is far less; this bounds what the tree must be ready for. (A page says in 16 bits
+/// where a key ends.)
+pub const KEY_BYTES_MAX: usize = 64 * 1024 - 1;
 /// Bytes a value may have; as for [`KEY_BYTES_MAX`].
 pub const VALUE_BYTES_MAX: usize = 16 * 1024 * 1024;
 

@@ -6,6 +6,7 @@
 use super::digest::{Summary, Totals};
 use super::page::{self, Page, Slot};
 use super::place::{Place, Prefix, bit, masked, parting};
+use super::seal::seal;
 use super::{EntryRef, Part};
 use crate::hash::Hash;
 use triomphe::Arc;
@@ -53,16 +54,15 @@ pub struct Subtree {
 
 impl Subtree {
     pub(super) fn from_page(page: Page) -> Self {
-        Self {
-            sum: page.summary(),
-            node: Node::Page(page),
-        }
+        let mut subtree = Self::unsealed(page);
+        seal(&mut subtree);
+        subtree
     }
 
     /// As [`Self::from_page`], to be sealed.
     pub(super) fn unsealed(page: Page) -> Self {
         Self {
-            sum: page.known(&(0..page.len())),
+            sum: page.known(),
             node: Node::Page(page),
         }
     }

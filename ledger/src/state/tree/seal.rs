@@ -1,15 +1,15 @@
 //! Hashing what was changed, from the bottom up, two nodes at a time.
 //!
 //! Batches and builds first put everything where it belongs, and leave the nodes that are to be hashed *pending*. Sealing
-//! gathers these with their messages, level by level, and hashes the lowest level first: nodes of one level know nothing of each
-//! other, so they go in pairs ([`super::lanes`]). Each hash is written where it is held, and into the message of the node above.
+//! gathers these, level by level, and hashes the lowest level first: nodes of one level know nothing of each other, so they go in
+//! pairs ([`super::lanes`]). A node is gathered as the places where its children's hashes are held and its own will be: every
+//! hash is held somewhere, by the node above or in the page, so those of a level are read where the level below put them.
 
-use super::digest::{InnerMessage, Summary};
+use super::digest::{InnerMessage, Summary, Totals};
 use super::node::{Node, Subtree};
-use super::page::{self, Page};
+use super::page::{Inside, Within};
 use crate::hash::Hash;
 use std::cell::Cell;
-use std::ops::Range;
 use triomphe::Arc;
 
 /// Levels that a thread keeps room for, and jobs that such a level has room for at most.
@@ -30,7 +30,7 @@ pub(super) fn seal(subtree: &mut Subtree) {
         levels: Vec::new(),
         spare: SPARE.take().into_iter().map(emptied).collect(),
     };
-    levels.gather(subtree, 0, Above::default());
+    levels.gather(subtree, 0);
     SPARE.set(levels.hash().into_iter().map(emptied).collect());
 }
 
@@ -40,19 +40,37 @@ fn emptied<'a>(mut jobs: Vec<Job<'_>>) -> Vec<Job<'a>> {
     jobs.into_iter().map(|_| unreachable!("cleared")).collect()
 }
 
-/// A node to be hashed.
-struct Job<'t> {
-    message: InnerMessage,
-    above: Above,
-    /// Where its hash is held, if that is not in a page, whose inner nodes are held nowhere.
-    hash: Option<&'t mut Hash>,
+/// Where the hash of a node is held, and what the node holds.
+#[derive(Clone, Copy)]
+pub(super) struct Held<'t> {
+    pub hash: &'t Cell<[u8; 32]>,
+    pub totals: Totals,
 }
 
-/// Where a node hangs: which of the jobs one level above, and which of its children.
-#[derive(Clone, Copy, Default)]
-struct Above {
-    index: usize,
-    right: bool,
+impl Held<'_> {
+    fn sum(&self) -> Summary {
+        Summary {
+            hash: Hash(self.hash.get()),
+            totals: self.totals,
+        }
+    }
+}
+
+/// The bit at which a node's children part, and the children.
+type Children<'t> = (u16, Held<'t>, Held<'t>);
+
+/// A node to be hashed, once its children are.
+struct Job<'t> {
+    children: Children<'t>,
+    hash: &'t Cell<[u8; 32]>,
+}
+
+impl Job<'_> {
+    #[inline]
+    fn message(&self) -> InnerMessage {
+        let (bit, left, right) = &self.children;
+        InnerMessage::of(*bit, &left.sum(), &right.sum())
+    }
 }
 
 /// Jobs by their distance from the root of what is sealed.
@@ -62,102 +80,69 @@ struct Levels<'t> {
 }
 
 impl<'t> Levels<'t> {
-    /// Gathers a pending subtree.
-    fn gather(&mut self, subtree: &'t mut Subtree, level: usize, above: Above) {
-        let hash = Some(&mut subtree.sum.hash);
-        match &mut subtree.node {
-            Node::Page(page) => self.gather_page(page, 0..page.len(), level, above, hash),
-            Node::Inner(inner) => {
-                // Nobody shares what is pending: nothing is copied here.
-                let inner = Arc::make_mut(inner);
-                let children = [&inner.left.sum, &inner.right.sum];
-                let index = self.push(level, above, hash, inner.bit, children);
-                for (child, right) in [(&mut inner.left, false), (&mut inner.right, true)] {
-                    if child.sum.is_pending() {
-                        self.gather(child, level + 1, Above { index, right });
-                    }
+    /// Gathers what is pending of a subtree.
+    fn gather(&mut self, subtree: &'t mut Subtree, level: usize) -> Held<'t> {
+        let pending = subtree.sum.is_pending();
+        let totals = subtree.sum.totals;
+        let hash = Cell::from_mut(&mut subtree.sum.hash.0);
+        if pending {
+            let children = match &mut subtree.node {
+                Node::Page(page) => {
+                    let (page, top) = page.inside();
+                    self.gather_children(&page, &top, level + 1)
                 }
-            }
+                Node::Inner(inner) => {
+                    // Nobody shares what is pending: nothing is copied here.
+                    let inner = Arc::make_mut(inner);
+                    let left = self.gather(&mut inner.left, level + 1);
+                    let right = self.gather(&mut inner.right, level + 1);
+                    (inner.bit, left, right)
+                }
+            };
+            self.push(level, Job { children, hash });
         }
+        Held { hash, totals }
     }
 
-    /// Gathers the inner nodes over some entries of a page.
-    fn gather_page(
-        &mut self,
-        page: &Page,
-        range: Range<usize>,
-        level: usize,
-        above: Above,
-        hash: Option<&'t mut Hash>,
-    ) {
-        let (parting, middle) = page::split(page.places(), range.clone());
-        let halves = [range.start..middle, middle..range.end];
-        let [left, right] = [page.known(&halves[0]), page.known(&halves[1])];
-        let index = self.push(level, above, hash, parting, [&left, &right]);
-        for (half, right) in halves.into_iter().zip([false, true]) {
-            if half.len() > 1 {
-                self.gather_page(page, half, level + 1, Above { index, right }, None);
+    /// Gathers what is pending below a node inside a page.
+    fn gather_children(&mut self, page: &Inside<'t>, node: &Within, level: usize) -> Children<'t> {
+        let (bit, left, right) = page.children(node);
+        let mut gather = |child: &Within| {
+            let held = page.held(child);
+            if page.is_pending(child) {
+                let children = self.gather_children(page, child, level + 1);
+                let hash = held.hash;
+                self.push(level, Job { children, hash });
             }
-        }
+            held
+        };
+        (bit, gather(&left), gather(&right))
     }
 
-    /// Adds the node whose children part at `bit`. Returns its index in its level.
     #[inline]
-    fn push(
-        &mut self,
-        level: usize,
-        above: Above,
-        hash: Option<&'t mut Hash>,
-        bit: u16,
-        [left, right]: [&Summary; 2],
-    ) -> usize {
+    fn push(&mut self, level: usize, job: Job<'t>) {
         while self.levels.len() <= level {
             self.levels.push(self.spare.pop().unwrap_or_default());
         }
-        let jobs = &mut self.levels[level];
-        let index = jobs.len();
-        // Filled in where it lies: it is large.
-        jobs.push(Job {
-            message: InnerMessage::BLANK,
-            above,
-            hash,
-        });
-        jobs[index].message.fill(bit, left, right);
-        index
+        self.levels[level].push(job);
     }
 
     /// Hashes all jobs. Returns room for others.
     fn hash(mut self) -> Vec<Vec<Job<'t>>> {
-        while let Some(mut jobs) = self.levels.pop() {
-            let above = self
-                .levels
-                .last_mut()
-                .map_or(&mut [][..], Vec::as_mut_slice);
-            let (pairs, last) = jobs.as_chunks_mut::<2>();
+        while let Some(jobs) = self.levels.pop() {
+            let (pairs, last) = jobs.as_chunks::<2>();
             for [a, b] in pairs {
-                let [hash_a, hash_b] = InnerMessage::both([&a.message, &b.message]);
-                a.done(hash_a, above);
-                b.done(hash_b, above);
+                let [hash_a, hash_b] = InnerMessage::both([&a.message(), &b.message()]);
+                a.hash.set(hash_a.0);
+                b.hash.set(hash_b.0);
             }
             for job in last {
-                job.done(job.message.hash(), above);
+                job.hash.set(job.message().hash().0);
             }
             if self.spare.len() < SPARE_LEVELS_MAX && jobs.capacity() <= SPARE_JOBS_MAX {
                 self.spare.push(jobs);
             }
         }
         self.spare
-    }
-}
-
-impl Job<'_> {
-    fn done(&mut self, hash: Hash, above: &mut [Job<'_>]) {
-        let Above { index, right } = self.above;
-        if let Some(above) = above.get_mut(index) {
-            above.message.set_child(right, &hash);
-        }
-        if let Some(held) = &mut self.hash {
-            **held = hash;
-        }
     }
 }

@@ -97,3 +97,25 @@ fn model_changes<'a>(old: &'a Model, new: &'a Model) -> Vec<Difference<'a>> {
         .filter(|difference| difference.old != difference.new)
         .collect()
 }
+
+/// A hash that rots in memory is found though everything above it is as it was: that of an entry, and that of a node inside a page.
+#[test]
+fn an_audit_finds_a_hash_that_has_rotted() {
+    use crate::state::tree::node::Node;
+    let model: Model = (0..3)
+        .map(|n| (Place([n; 32]), (vec![n], vec![n])))
+        .collect();
+    for rots_right in [false, true] {
+        let mut tree = tree_of(&model);
+        let Some(top) = &mut tree.top else { panic!() };
+        assert_eq!(top.audit(), Ok(()));
+        let Node::Page(page) = &mut top.node else {
+            panic!("three small entries are a page")
+        };
+        let (inside, node) = page.inside();
+        let (_, left, right) = inside.children(&node);
+        let rotten = if rots_right { right } else { left };
+        inside.held(&rotten).hash.set([9; 32]);
+        assert!(top.audit().is_err(), "right: {rots_right}");
+    }
+}
