@@ -231,7 +231,7 @@ fn a_late_chunk_of_an_earlier_target_is_not_counted() {
         .find(|id| second.chunk(id).is_some() && !wanted(&second, &scope).contains(id))
         .unwrap();
     let config = Config {
-        scope: scope.clone(),
+        scope,
         stall_ms: 1_000,
         ..Config::new(CHAIN, set(), Height(1))
     };

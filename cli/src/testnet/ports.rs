@@ -30,9 +30,10 @@ impl Ports {
         }
     }
 
-    /// Whether nobody listens on either.
+    /// Whether nobody listens on either. That of HTTP first: a running node always holds it, and is then not disturbed where it
+    /// is just about to listen for peers.
     pub fn are_free(self) -> bool {
-        is_free(self.p2p) && is_free(self.http)
+        is_free(self.http) && is_free(self.p2p)
     }
 }
 

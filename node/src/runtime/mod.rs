@@ -176,10 +176,8 @@ pub enum NodeError {
 /// # Errors
 /// [`NodeError`] says why it did not start or could not go on.
 pub fn run(dir: &NodeDir, change: impl Fn(&mut Config)) -> Result<(), NodeError> {
-    // Said before seconds are spent on a large state; who takes it meanwhile is found out when it is bound for good.
-    let address = dir.config()?.http.address;
-    let unbound = |source| NodeError::Http { address, source };
-    drop(std::net::TcpListener::bind(address).map_err(unbound)?);
+    // Before seconds are spent on a large state, and held between two runs, so that nobody else takes it meanwhile.
+    let http = listen(&dir.config()?)?;
     let mut recovered = recover(dir.clone())?;
     change(&mut recovered.config);
     // Heard as long as the process lives, also between two runs.
@@ -196,7 +194,10 @@ pub fn run(dir: &NodeDir, change: impl Fn(&mut Config)) -> Result<(), NodeError>
         let stopped = async move {
             let _ = stopping.wait_for(|stop| *stop).await;
         };
-        let ended = runtime.block_on(serve(recovered, stopped));
+        let ended = match http.try_clone() {
+            Ok(http) => runtime.block_on(serve(recovered, http, stopped)),
+            Err(source) => Err(machine("cannot share the HTTP socket")(source)),
+        };
         runtime.shutdown_timeout(Duration::from_secs(2));
         match ended {
             Ok(Ended::StartOver) => {}
@@ -211,6 +212,18 @@ pub fn run(dir: &NodeDir, change: impl Fn(&mut Config)) -> Result<(), NodeError>
     };
     signals.shutdown_background();
     result
+}
+
+/// Listens where the node's HTTP interface is to be.
+///
+/// # Errors
+/// [`NodeError::Http`].
+pub fn listen(config: &Config) -> Result<std::net::TcpListener, NodeError> {
+    let address = config.http.address;
+    let unbound = |source| NodeError::Http { address, source };
+    let listener = std::net::TcpListener::bind(address).map_err(unbound)?;
+    listener.set_nonblocking(true).map_err(unbound)?;
+    Ok(listener)
 }
 
 fn threads(count: usize) -> Result<tokio::runtime::Runtime, NodeError> {
@@ -234,12 +247,13 @@ fn machine(what: &'static str) -> impl FnOnce(std::io::Error) -> NodeError {
     move |source| NodeError::Machine { what, source }
 }
 
-/// Runs a recovered node until `stop` is over.
+/// Runs a recovered node until `stop` is over, answering HTTP where [`listen`] has bound.
 ///
 /// # Errors
 /// [`NodeError`].
 pub async fn serve(
     recovered: Recovered,
+    http: std::net::TcpListener,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<Ended, NodeError> {
     let Recovered {
@@ -263,7 +277,7 @@ pub async fn serve(
     let spaces = Spaces::of_config(&config, &genesis, &key.public_key(), own)?;
     let address = config.http.address;
     let unbound = |source| NodeError::Http { address, source };
-    let listener = TcpListener::bind(address).await.map_err(unbound)?;
+    let listener = TcpListener::from_std(http).map_err(unbound)?;
     let mut p2p_config = p2p::Config::new(key.clone(), genesis.chain_id());
     p2p_config.listen = multiaddresses(&config.p2p.listen)?;
     p2p_config.peers = multiaddresses(&config.p2p.peers)?;

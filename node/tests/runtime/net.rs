@@ -98,7 +98,8 @@ impl Net {
             let until = async move {
                 let _ = stopping.wait_for(|stop| *stop).await;
             };
-            nodes.push(runtime.spawn(runtime::serve(recovered, until)));
+            let http = runtime::listen(&recovered.config).unwrap();
+            nodes.push(runtime.spawn(runtime::serve(recovered, http, until)));
         }
         let urls = dirs
             .iter()

@@ -71,7 +71,7 @@ pub enum SnapshotCommand {
     /// Let a node that does not run start from the snapshot in a file or an object store
     #[command(after_help = OF_S3)]
     Import {
-        /// The file, or s3://BUCKET/PREFIX[@HEIGHT]
+        /// The file, or s3://BUCKET/PREFIX, with @HEIGHT for another than the newest
         #[arg(value_name = "FILE|URL")]
         from: String,
         /// The node's name or folder [default: the folder that --dir names]
@@ -83,7 +83,7 @@ pub enum SnapshotCommand {
     /// Check the snapshot in a file or an object store from its first byte to its last; no node is needed
     #[command(after_help = OF_S3)]
     Verify {
-        /// The file, or s3://BUCKET/PREFIX[@HEIGHT]
+        /// The file, or s3://BUCKET/PREFIX, with @HEIGHT for another than the newest
         #[arg(value_name = "FILE|URL")]
         from: String,
         /// What to believe it by.
@@ -93,7 +93,7 @@ pub enum SnapshotCommand {
     /// Show which entries two snapshots differ in
     #[command(after_help = OF_S3)]
     Diff {
-        /// The older one: a height on a node, a file, or s3://BUCKET/PREFIX[@HEIGHT]
+        /// The older one: a height on a node, a file, or s3://BUCKET/PREFIX, with @HEIGHT for another than the newest
         left: String,
         /// The newer one
         right: String,
