@@ -62,7 +62,7 @@ impl Net {
     }
 
     /// Waits until `look` sees something.
-    fn until<T>(&self, what: &str, mut look: impl FnMut() -> Option<T>) -> Result<T> {
+    pub fn until<T>(&self, what: &str, mut look: impl FnMut() -> Option<T>) -> Result<T> {
         let begun = Instant::now();
         while begun.elapsed() < LIMIT {
             if let Some(found) = look() {
@@ -82,7 +82,8 @@ impl Net {
         })
     }
 
-    fn status(&self, node: &str) -> Option<Value> {
+    /// What `testnet status` says of a node.
+    pub fn status(&self, node: &str) -> Option<Value> {
         let status = self.run("testnet status").ok()?;
         let nodes = status["nodes"].as_array()?;
         nodes.iter().find(|n| n["name"] == node).cloned()
