@@ -9,7 +9,7 @@ use inferno::{
 };
 use serde_json::json;
 use std::{
-    fs::{self, File},
+    fs,
     io::BufReader,
     path::Path,
     process::{Command, Stdio},
@@ -76,7 +76,12 @@ pub fn measure(root: &Path, svg: &Path, out: &Path) -> Result<()> {
     options.title = "Four validators and their client under full load".into();
     options.min_width = 0.2;
     options.notes = "by process and thread".into();
-    flamegraph::from_lines(&mut options, folded.lines(), File::create(svg)?)?;
+    let mut drawn = Vec::new();
+    flamegraph::from_lines(&mut options, folded.lines(), &mut drawn)?;
+    // Without the library's own remarks on its script.
+    let drawn = String::from_utf8(drawn)?;
+    let lines = drawn.lines().filter(|l| !l.trim_start().starts_with("//"));
+    fs::write(svg, lines.map(|l| format!("{l}\n")).collect::<String>())?;
     for (what, share) in shares(&folded) {
         out.note(json!({"bench": "flame", "case": what, "share": share}))?;
     }
