@@ -4,6 +4,7 @@
 //! pictures of the state that the replica has published.
 
 use crate::event::Event;
+use ::snapshot::manifest::Manifest;
 use ledger::{
     block::{CertifiedHeader, CommittedBlock},
     genesis::Genesis,
@@ -206,6 +207,22 @@ pub struct SnapshotInfo {
     pub new_bytes: u64,
 }
 
+impl SnapshotInfo {
+    /// Of a snapshot for which so many bytes were written.
+    pub fn of(manifest: &Manifest, new_bytes: u64) -> Self {
+        let totals = manifest.totals();
+        Self {
+            height: manifest.height(),
+            root: manifest.root(),
+            manifest: manifest.id().0,
+            entries: totals.entries,
+            chunks: manifest.chunks().len() as u64,
+            bytes: totals.bytes,
+            new_bytes,
+        }
+    }
+}
+
 /// How far a sync is.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct SyncProgress {
@@ -253,25 +270,7 @@ pub trait Backend: Send + Sync + 'static {
     /// # Errors
     /// [`NotHere`].
     fn light_block(&self, name: &BlockName) -> Result<LightBlock, NotHere> {
-        self.logged_light_block(name)
-    }
-    /// The same, of a block that the node has itself.
-    ///
-    /// # Errors
-    /// [`NotHere`].
-    fn logged_light_block(&self, name: &BlockName) -> Result<LightBlock, NotHere> {
-        let CommittedBlock {
-            block, certificate, ..
-        } = self.block(name)?;
-        let header = block.header;
-        let validators = self.validator_set(&header.validators).ok_or_else(|| {
-            NotHere::Unknown(format!("the validator set of height {}", header.height))
-        })?;
-        Ok(LightBlock {
-            header,
-            certificate,
-            validators,
-        })
+        light_block_of(self, name)
     }
     /// The full id of the transaction whose id begins so.
     ///
@@ -313,6 +312,27 @@ pub trait Backend: Send + Sync + 'static {
     ) -> Answering<'_, Vec<Result<TxId, Refusal>>>;
     /// Waits until a transaction is committed or dropped, at most so long, and says what is known then.
     fn wait_for(&self, id: TxId, timeout: Duration) -> Answering<'_, TransactionStatus>;
+}
+
+/// What a light client needs of a block that the node has whole.
+///
+/// # Errors
+/// [`NotHere`].
+pub fn light_block_of<B: Backend + ?Sized>(
+    backend: &B,
+    name: &BlockName,
+) -> Result<LightBlock, NotHere> {
+    let CommittedBlock {
+        block, certificate, ..
+    } = backend.block(name)?;
+    let header = block.header;
+    let validators = backend.validator_set(&header.validators);
+    let unknown = || NotHere::Unknown(format!("the validator set of height {}", header.height));
+    Ok(LightBlock {
+        validators: validators.ok_or_else(unknown)?,
+        header,
+        certificate,
+    })
 }
 
 /// A running node, to those who ask it.

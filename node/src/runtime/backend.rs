@@ -10,7 +10,7 @@ use crate::{
     event::Event,
     handle::{
         Answering, Backend, Backfill, BlockName, NotHere, Refusal, SnapshotInfo, Status,
-        SyncProgress, TransactionStatus,
+        SyncProgress, TransactionStatus, light_block_of,
     },
 };
 use ::snapshot::{chunk::ChunkId, manifest::Manifest};
@@ -238,7 +238,7 @@ impl Backend for Shared {
 
     fn light_block(&self, name: &BlockName) -> Result<LightBlock, NotHere> {
         match (&self.spaces, name) {
-            (None, _) => self.logged_light_block(name),
+            (None, _) => light_block_of(self, name),
             (Some(spaces), BlockName::Latest) => spaces.light_block(None),
             (Some(spaces), BlockName::Height(height)) => spaces.light_block(Some(*height)),
             (Some(_), BlockName::Hash(_)) => Err(NotHere::FollowsSpaces),

@@ -200,16 +200,8 @@ impl Snapshots {
 
     fn info(&self, manifest: &Manifest) -> SnapshotInfo {
         let written = self.written().get(&manifest.id().0).copied();
-        let totals = manifest.totals();
-        SnapshotInfo {
-            height: manifest.height(),
-            root: manifest.root(),
-            manifest: manifest.id().0,
-            entries: totals.entries,
-            chunks: manifest.chunks().len() as u64,
-            bytes: totals.bytes,
-            new_bytes: written.unwrap_or_else(|| self.store.new_bytes(manifest)),
-        }
+        let new_bytes = written.unwrap_or_else(|| self.store.new_bytes(manifest));
+        SnapshotInfo::of(manifest, new_bytes)
     }
 
     /// The manifest of a height, encoded.

@@ -11,7 +11,7 @@ use crate::{
     handle::{NotHere, SnapshotInfo},
 };
 use ::snapshot::{
-    manifest::{ChunkRef, Picture},
+    manifest::{ChunkRef, Manifest, Picture},
     scope::Scope,
     store::KeptParts,
 };
@@ -176,26 +176,8 @@ pub(super) async fn follow(
 ) -> Result<(), NodeError> {
     tracing::info!(spaces = ?spaces.names, "following these spaces");
     let store = shared.snapshots.store();
-    let kept = store.load_parts(&spaces.scope)?;
-    if kept
-        .as_ref()
-        .is_some_and(|kept| kept.manifest.header().chain != shared.chain)
-    {
-        tracing::warn!("the spaces in this folder are of another chain: fetching this one's");
-        store.clear_parts()?;
-        store.sweep()?;
-    }
-    let kept = kept.filter(|kept| kept.manifest.header().chain == shared.chain);
     // Whose validators are believed: of what was held last, also if it is not all there, or another space is wanted now.
-    let mut last = kept.as_ref().map(|kept| Arc::clone(&kept.manifest));
-    if let Some(KeptParts {
-        manifest,
-        tree: Some(tree),
-    }) = kept
-    {
-        tracing::info!(height = %manifest.height(), entries = tree.totals().entries, "the spaces as they were when this node ended");
-        spaces.put(Picture { manifest, tree })?;
-    }
+    let mut last = take_up(shared, spaces)?;
     loop {
         let newest = spaces.newest();
         let height_min = match (&newest, &last) {
@@ -242,6 +224,27 @@ pub(super) async fn follow(
     }
 }
 
+/// Takes up what the folder has of the spaces, and says of which snapshot that is.
+fn take_up(shared: &Shared, spaces: &Spaces) -> Result<Option<Arc<Manifest>>, NodeError> {
+    let store = shared.snapshots.store();
+    let Some(KeptParts { manifest, tree }) = store.load_parts(&spaces.scope)? else {
+        return Ok(None);
+    };
+    if manifest.header().chain != shared.chain {
+        tracing::warn!("the spaces in this folder are of another chain: fetching this one's");
+        store.clear_parts()?;
+        store.sweep()?;
+        return Ok(None);
+    }
+    if let Some(tree) = tree {
+        tracing::info!(height = %manifest.height(), entries = tree.totals().entries, "the spaces as they were when this node ended");
+        let manifest = Arc::clone(&manifest);
+        spaces.put(Picture { manifest, tree })?;
+    }
+    Ok(Some(manifest))
+}
+
+/// Keeps what was fetched, and shows it.
 fn adopt(shared: &Shared, spaces: &Spaces, fetched: Fetched) -> Result<(), NodeError> {
     let Fetched { picture, bytes } = fetched;
     let manifest = Arc::clone(&picture.manifest);
@@ -259,14 +262,7 @@ fn adopt(shared: &Shared, spaces: &Spaces, fetched: Fetched) -> Result<(), NodeE
             "this node's key is a validator's, and who follows spaces does not vote: leave `spaces` out"
         );
     }
-    let _ = shared.events.send(Event::Snapshot(SnapshotInfo {
-        height: manifest.height(),
-        root: manifest.root(),
-        manifest: manifest.id().0,
-        entries: manifest.totals().entries,
-        chunks: manifest.chunks().len() as u64,
-        bytes: manifest.totals().bytes,
-        new_bytes: bytes,
-    }));
+    let info = SnapshotInfo::of(&manifest, bytes);
+    let _ = shared.events.send(Event::Snapshot(info));
     Ok(())
 }

@@ -281,10 +281,7 @@ Real nodes, as `tintype testnet --entries N` starts them. *Restart*: one node, f
     page.push_str("Four validators and the client under load (`tintype bench --seconds 30`), on the same two cores:\n\n");
     page.push_str("| entries | a snapshot every | transfers/s | lost | of what signature checks allow |\n|---|---|---|---|---|\n");
     for f in figures.of("system", "load") {
-        let interval = match number(f, "snapshot_interval") {
-            blocks if blocks >= 1e6 => "-".to_owned(),
-            blocks => format!("{blocks} blocks"),
-        };
+        let interval = interval(f);
         writeln!(
             page,
             "| {} | {interval} | {} | {} | {:.2} of {} |",
@@ -298,10 +295,7 @@ Real nodes, as `tintype testnet --entries N` starts them. *Restart*: one node, f
     page.push_str("\nWhat a snapshot holds up: one validator, 300 transfers/s for 20 s. *Held up*: the longest that the thread which commits blocks spent on one.\n\n");
     page.push_str("| entries | a snapshot every | taken | held up, ms | latency p50, ms | p99, ms |\n|---|---|---|---|---|---|\n");
     for f in figures.of("system", "pause") {
-        let interval = match number(f, "snapshot_interval") {
-            blocks if blocks >= 1e6 => "-".to_owned(),
-            blocks => format!("{blocks} blocks"),
-        };
+        let interval = interval(f);
         writeln!(
             page,
             "| {} | {interval} | {} | {:.2} | {:.1} | {:.1} |",
@@ -333,6 +327,14 @@ while a core was not idle. A stack counts where the first line fits.
     }
     page.push_str("\n![flame graph](plots/flame.svg)\n");
     Ok(())
+}
+
+/// How often snapshots were taken.
+fn interval(figure: &Value) -> String {
+    match number(figure, "snapshot_interval") {
+        blocks if blocks >= 1e6 => "-".to_owned(),
+        blocks => format!("{blocks} blocks"),
+    }
 }
 
 fn machine() -> String {
