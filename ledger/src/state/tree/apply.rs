@@ -9,6 +9,7 @@
 
 use super::build::{build, sealed};
 use super::digest::Summary;
+use super::near;
 use super::node::{Node, Subtree, merged};
 use super::page::{self, Page, Slot};
 use super::place::{bit, parting};
@@ -229,34 +230,32 @@ fn update_both(
     }
 }
 
-/// Reads what a group of changes will touch, all of them one level further at a time: so the processor waits for many of the
-/// memory's answers at once, where updating one change after another would wait for each.
+/// Asks for what a group of changes will touch, all of them one level further at a time: so the memory's answers come many at once,
+/// where updating one change after another would wait for each.
 fn warm(subtree: &Subtree, edits: &[Edit<'_>]) {
     // Where each change is, and whether from there on everything is copied, being shared.
     let mut ways = [(&subtree.node, false); GROUP_CHANGES_MAX];
-    let mut pending = true;
-    let mut sum = 0;
-    while pending {
-        pending = false;
+    let mut further = true;
+    while further {
+        further = false;
         for ((node, copied), edit) in ways.iter_mut().zip(edits) {
-            if let Node::Inner(inner) = node {
-                *copied |= !inner.is_unique();
-                let right = bit(edit.place, inner.bit);
-                if *copied {
-                    // The copy and the original will share the other child: its count goes up.
-                    sum ^= u8::from(inner.child(!right).node.is_unique());
-                }
-                *node = &inner.child(right).node;
-                pending = true;
+            let Node::Inner(inner) = node else {
+                continue;
+            };
+            *copied |= !inner.is_unique();
+            let right = bit(edit.place, inner.bit);
+            if *copied {
+                // The copy and the original will share the other child: its count goes up.
+                inner.child(!right).node.ask_count();
             }
+            *node = &inner.child(right).node;
+            match node {
+                Node::Inner(inner) => near::ask(&**inner),
+                Node::Page(page) => page.ask(*copied),
+            }
+            further = true;
         }
     }
-    for ((node, copied), _) in ways.iter().zip(edits) {
-        if let Node::Page(page) = node {
-            sum ^= page.touch(*copied || !page.is_unique());
-        }
-    }
-    std::hint::black_box(sum);
 }
 
 /// Updates a page: where it stands if every change keeps its layout, else by packing it anew.

@@ -127,7 +127,7 @@ impl Message {
 
 /// Pads the first `len` bytes to one or two blocks; the others are zero.
 #[inline]
-const fn pad(blocks: &mut [Block; 2], len: usize) {
+fn pad(blocks: &mut [Block; 2], len: usize) {
     blocks[len / BLOCK_BYTES][len % BLOCK_BYTES] = 0x80;
     let last = if len <= ONE_BLOCK_MAX { 0 } else { 1 };
     if let Some(bits) = blocks[last].last_chunk_mut() {
@@ -210,53 +210,61 @@ pub(super) fn entries(both: [(&[u8; 32], &[u8], &[u8]); 2]) -> [Hash; 2] {
     Message::both([&leaf(0), &leaf(1)])
 }
 
-/// What an inner node's hash is made of, padded.
-pub(super) struct InnerMessage([Block; 2]);
+/// What an inner node's hash is made of.
+pub(super) struct InnerMessage {
+    /// The bit at which the children part.
+    pub bit: u16,
+    pub left: Summary,
+    pub right: Summary,
+}
 
 impl InnerMessage {
     /// Where the children are.
     const LEFT: usize = 3;
     const RIGHT: usize = Self::LEFT + 48;
     const LEN: usize = Self::RIGHT + 48;
+    /// Bits of it.
+    pub(super) const BITS: i64 = 8 * Self::LEN as i64;
 
-    /// A message without a node.
-    const BLANK: [Block; 2] = {
-        let mut blocks = [[0; BLOCK_BYTES]; 2];
-        blocks[0][0] = Domain::TreeInner as u8;
-        pad(&mut blocks, Self::LEN);
-        blocks
-    };
-
-    /// That of an inner node whose children part at `bit`.
+    /// What stands before the children.
     #[inline]
-    pub(super) fn of(bit: u16, left: &Summary, right: &Summary) -> Self {
-        let mut blocks = Self::BLANK;
+    pub(super) fn head(&self) -> [u8; 3] {
+        let [high, low] = self.bit.to_be_bytes();
+        [Domain::TreeInner as u8, high, low]
+    }
+
+    /// Its bytes, padded.
+    pub(super) fn blocks(&self) -> [Block; 2] {
+        let mut blocks = [[0; BLOCK_BYTES]; 2];
         let flat = blocks.as_flattened_mut();
-        flat[1..3].copy_from_slice(&bit.to_be_bytes());
-        for (at, child) in [(Self::LEFT, left), (Self::RIGHT, right)] {
+        flat[..3].copy_from_slice(&self.head());
+        for (at, child) in [(Self::LEFT, &self.left), (Self::RIGHT, &self.right)] {
             flat[at..at + 32].copy_from_slice(&child.hash.0);
             flat[at + 32..at + 40].copy_from_slice(&child.totals.entries.to_be_bytes());
             flat[at + 40..at + 48].copy_from_slice(&child.totals.bytes.to_be_bytes());
         }
-        Self(blocks)
+        pad(&mut blocks, Self::LEN);
+        blocks
     }
 
     #[inline]
     pub(super) fn hash(&self) -> Hash {
-        Hash(lanes::one(&self.0))
+        let [hash] = lanes::inner([self]);
+        Hash(hash)
     }
 
     /// The hashes of two.
     #[inline]
-    pub(super) fn both([a, b]: [&Self; 2]) -> [Hash; 2] {
-        lanes::two([&a.0, &b.0]).map(Hash)
+    pub(super) fn both(messages: [&Self; 2]) -> [Hash; 2] {
+        lanes::inner(messages).map(Hash)
     }
 }
 
 /// The hash of the inner node whose children part at `bit`.
 #[inline]
 pub(super) fn inner(bit: u16, left: &Summary, right: &Summary) -> Hash {
-    InnerMessage::of(bit, left, right).hash()
+    let (left, right) = (*left, *right);
+    InnerMessage { bit, left, right }.hash()
 }
 
 /// An inner node's summary, from those of two children that are in memory.

@@ -54,6 +54,8 @@ mod changes;
 mod digest;
 mod fold;
 mod lanes;
+mod let_go;
+mod near;
 mod node;
 mod page;
 mod partial;

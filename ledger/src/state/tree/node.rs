@@ -4,6 +4,7 @@
 //! is made of. So a batch hashes a parent without looking at the children that it did not touch.
 
 use super::digest::{Summary, Totals};
+use super::near;
 use super::page::{self, Page, Slot};
 use super::place::{Place, Prefix, bit, masked, parting};
 use super::seal::seal;
@@ -18,12 +19,12 @@ pub(super) enum Node {
 }
 
 impl Node {
-    /// Whether no other version of the tree has it, which asks for the first cache line of what it holds.
+    /// Asks for the count of versions that have it.
     #[inline]
-    pub(super) fn is_unique(&self) -> bool {
+    pub(super) fn ask_count(&self) {
         match self {
-            Self::Page(page) => page.is_unique(),
-            Self::Inner(inner) => inner.is_unique(),
+            Self::Page(page) => page.ask_count(),
+            Self::Inner(inner) => near::ask_head(&**inner),
         }
     }
 }

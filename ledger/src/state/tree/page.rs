@@ -17,6 +17,7 @@
 //! set are to be hashed. (A page of one entry has no inner node.)
 
 use super::digest::{self, ENTRY_OVERHEAD_BYTES, Summary, Totals};
+use super::near;
 use super::place::{Place, bit, parting};
 use super::seal::Held;
 use super::{EntryRef, KEY_BYTES_MAX};
@@ -49,6 +50,9 @@ fn hash_count(n: usize) -> usize {
 fn head_bytes(n: usize) -> usize {
     START + n * (32 + 4) + hash_count(n) * 32
 }
+
+/// The most bytes before the first key.
+const HEADS_MAX: usize = START + PAGE_ENTRIES_MAX * (32 + 4) + (2 * PAGE_ENTRIES_MAX - 2) * 32;
 
 /// Whether a subtree of these totals is one page.
 #[inline]
@@ -136,18 +140,23 @@ impl Page {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    /// Whether no other version of the tree has it.
-    pub(super) fn is_unique(&self) -> bool {
-        self.0.is_unique()
+    /// Asks for what a change will need: all of it if the page will be copied, else what is hashed.
+    #[inline]
+    pub(super) fn ask(&self, copied: bool) {
+        let bytes = &self.0[..];
+        near::ask_head(bytes);
+        let needed = if copied {
+            bytes.len()
+        } else {
+            bytes.len().min(HEADS_MAX)
+        };
+        near::ask(&bytes[..needed]);
     }
 
-    /// Reads a byte of each cache line that a change will need: all if the page will be copied, else what is hashed.
+    /// Asks for the count of versions that have it.
     #[inline]
-    pub(super) fn touch(&self, copied: bool) -> u8 {
-        let heads = head_bytes(self.len());
-        let needed = if copied { self.0.len() } else { heads };
-        let bytes = self.0.iter().take(needed);
-        bytes.step_by(64).fold(0, |sum, byte| sum ^ byte)
+    pub(super) fn ask_count(&self) {
+        near::ask_head(&self.0[..]);
     }
 
     #[inline]

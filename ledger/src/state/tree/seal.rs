@@ -69,7 +69,11 @@ impl Job<'_> {
     #[inline]
     fn message(&self) -> InnerMessage {
         let (bit, left, right) = &self.children;
-        InnerMessage::of(*bit, &left.sum(), &right.sum())
+        InnerMessage {
+            bit: *bit,
+            left: left.sum(),
+            right: right.sum(),
+        }
     }
 }
 
