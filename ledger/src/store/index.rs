@@ -9,25 +9,17 @@
 //! [`Index::put_blocks`] with the blocks of the log above `up_to`, and [`Index::put_earlier`] with those below `from`.
 //!
 //! # Cost
-//! Measured on one core, random ids, 54 bytes an entry, microseconds an entry:
-//!
-//! | how they are put in | at 0.4 M entries | at 3 M |
-//! |---|---|---|
-//! | blocks of 2,300 as they come, `sled::Batch`es of 256 | 11.5 | |
-//! | the same, each block sorted | 8.5 | |
-//! | 20,000 sorted, `Batch`es of 256 | 6.2 | |
-//! | 20,000 sorted, `Batch`es of 2,000 | 5.8 (930 MB resident) | |
-//! | **20,000 sorted, one by one** | **4.0** (105 MB) | **12.5** (306 MB) |
-//!
-//! So many blocks are put in at once, sorted, one entry after the other. A block that a crash cuts in half is above the
-//! extent and comes again. sled asks for up to 1 GiB of cache, so that is set. A sled that finds nonsense may panic
-//! instead of returning an error; every call is guarded for that.
+//! COSTTABLE
+//! A block that a crash cuts in half is above the extent and comes again. sled asks for up to 1 GiB of cache, so that is set. A sled
+//! that finds nonsense may panic instead of returning an error; every call is guarded for that.
 
 mod prefix;
+mod runs;
 mod unreliable;
 
 pub use prefix::{BadPrefix, HashPrefix};
 
+use runs::{Run, Runs};
 pub(super) use unreliable::open_sled;
 use unreliable::{guarded, set_aside};
 
@@ -35,18 +27,17 @@ use super::format::{be_u32, be_u64};
 use super::{Result, StoreError, disk};
 use crate::{hash::Hash, units::Height};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 /// The memory that sled may use for its cache.
 pub const CACHE_BYTES: u64 = 64 << 20;
 /// Up to so many entries are counted at opening, at about half a million a second.
 pub const COUNTED_ENTRIES_MAX: u64 = 1_000_000;
 /// The version of what the entries look like. Another one is rebuilt.
-const FORMAT_VERSION: u32 = 2;
+const FORMAT_VERSION: u32 = 3;
 
 const META: &str = "meta";
 const BLOCKS: &str = "blocks";
-const TRANSACTIONS: &str = "transactions";
 const KEY_VERSION: &str = "version";
 const KEY_EXTENT: &str = "extent";
 
@@ -105,20 +96,22 @@ pub enum PrefixMatch<T> {
 }
 
 /// How much is indexed. One value, so that it is never half written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Extent {
     /// All blocks up to here: so many of them, without a gap.
     up_to: Height,
     blocks: u64,
-    transactions: u64,
+    /// Where their transactions are.
+    runs: Vec<Run>,
 }
 
 impl Extent {
-    fn encode(&self) -> [u8; 24] {
-        let mut bytes = [0; 24];
-        bytes[..8].copy_from_slice(&self.up_to.0.to_be_bytes());
-        bytes[8..16].copy_from_slice(&self.blocks.to_be_bytes());
-        bytes[16..].copy_from_slice(&self.transactions.to_be_bytes());
+    const HEAD_BYTES: usize = 16;
+
+    fn encode(&self) -> Vec<u8> {
+        let mut bytes = self.up_to.0.to_be_bytes().to_vec();
+        bytes.extend(self.blocks.to_be_bytes());
+        bytes.extend(self.runs.iter().flat_map(Run::encode));
         bytes
     }
 
@@ -131,14 +124,25 @@ impl Extent {
         (self.from()..=self.up_to).contains(&height)
     }
 
+    fn transactions(&self) -> u64 {
+        self.runs
+            .iter()
+            .map(|run| run.entries)
+            .fold(0, u64::saturating_add)
+    }
+
     fn decode(bytes: &[u8]) -> sled::Result<Self> {
-        let bytes: &[u8; 24] = bytes
-            .try_into()
-            .map_err(|_| unsupported("its extent has the wrong length"))?;
+        let wrong = || unsupported("its extent has the wrong length");
+        let (head, runs) = bytes
+            .split_first_chunk::<{ Self::HEAD_BYTES }>()
+            .ok_or_else(wrong)?;
+        let (runs, []) = runs.as_chunks() else {
+            return Err(wrong());
+        };
         Ok(Self {
-            up_to: Height(be_u64(bytes, 0)),
-            blocks: be_u64(bytes, 8),
-            transactions: be_u64(bytes, 16),
+            up_to: Height(be_u64(head, 0)),
+            blocks: be_u64(head, 8),
+            runs: runs.iter().map(Run::decode).collect(),
         })
     }
 }
@@ -150,7 +154,9 @@ pub struct Index {
     db: sled::Db,
     meta: sled::Tree,
     blocks: sled::Tree,
-    transactions: sled::Tree,
+    runs: Runs,
+    /// As in `meta`. Whoever looks for a transaction holds it: no run goes before they are done.
+    extent: Arc<RwLock<Option<Extent>>>,
     writing: Arc<Mutex<()>>,
 }
 
@@ -191,12 +197,12 @@ impl Index {
             let db = open_sled(dir)?;
             let meta = db.open_tree(META)?;
             let blocks = db.open_tree(BLOCKS)?;
-            let transactions = db.open_tree(TRANSACTIONS)?;
+            let runs = Runs::open(&db)?;
             match meta.get(KEY_VERSION)? {
                 Some(version) if *version == FORMAT_VERSION.to_be_bytes() => {}
                 Some(_) => return Err(unsupported("it has another format version")),
                 // Entries without a version: a crash between the two, or not ours.
-                None if !(meta.is_empty() && blocks.is_empty() && transactions.is_empty()) => {
+                None if !(meta.is_empty() && blocks.is_empty() && runs.is_empty()) => {
                     return Err(unsupported("it has entries and no format version"));
                 }
                 None => {
@@ -204,25 +210,29 @@ impl Index {
                     db.flush()?;
                 }
             }
+            let extent = meta.get(KEY_EXTENT)?;
+            let extent = extent.map(|extent| Extent::decode(&extent)).transpose()?;
+            runs.sweep(extent.as_ref().map_or(&[], |extent| &extent.runs))?;
+            let entries = extent
+                .as_ref()
+                .map_or(0, |e| e.blocks.saturating_add(e.transactions()));
+            let state = IndexState {
+                up_to: extent.as_ref().map(|extent| extent.up_to),
+                set_aside: None,
+                counted: entries <= COUNTED_ENTRIES_MAX,
+            };
             let index = Self {
                 path: dir.to_owned(),
                 db,
                 meta,
                 blocks,
-                transactions,
+                runs,
+                extent: Arc::new(RwLock::new(extent)),
                 writing: Arc::default(),
             };
-            let extent = index.extent()?;
-            let entries = extent.map_or(0, |e| e.blocks.saturating_add(e.transactions));
-            let counted = entries <= COUNTED_ENTRIES_MAX;
-            if counted {
+            if state.counted {
                 index.count()?;
             }
-            let state = IndexState {
-                up_to: extent.map(|extent| extent.up_to),
-                set_aside: None,
-                counted,
-            };
             Ok((index, state))
         })
     }
@@ -233,24 +243,25 @@ impl Index {
     pub fn put_blocks<'a>(&self, blocks: impl IntoIterator<Item = &'a BlockEntry>) -> Result<()> {
         let _alone = self.alone();
         guarded(&self.path, || {
-            let before = self.extent()?;
-            let is_new =
-                |block: &&BlockEntry| before.is_none_or(|extent| block.height > extent.up_to);
+            let before = self.extent().clone();
+            let is_new = |block: &&BlockEntry| {
+                before
+                    .as_ref()
+                    .is_none_or(|extent| block.height > extent.up_to)
+            };
             let new: Vec<&BlockEntry> = blocks.into_iter().filter(is_new).collect();
-            let Some(last) = new.last() else {
+            let (Some(first), Some(last)) = (new.first(), new.last()) else {
                 return Ok(());
             };
-            let next = before.map(|extent| extent.up_to.next());
-            if next.is_some_and(|next| new.first().is_some_and(|first| first.height != next)) {
+            let before = before.unwrap_or_else(|| Extent {
+                up_to: Height(first.height.0.saturating_sub(1)),
+                blocks: 0,
+                runs: Vec::new(),
+            });
+            if first.height != before.up_to.next() {
                 return Err(unsupported("the blocks do not go on where it ends"));
             }
-            let transactions = self.insert(&new)?;
-            let (blocks, total) = before.map_or((0, 0), |e| (e.blocks, e.transactions));
-            self.set_extent(Extent {
-                up_to: last.height,
-                blocks: blocks.saturating_add(new.len() as u64),
-                transactions: total.saturating_add(transactions),
-            })
+            self.insert(before, last.height, &new)
         })
     }
 
@@ -260,7 +271,7 @@ impl Index {
     pub fn put_earlier<'a>(&self, blocks: impl IntoIterator<Item = &'a BlockEntry>) -> Result<()> {
         let _alone = self.alone();
         guarded(&self.path, || {
-            let Some(before) = self.extent()? else {
+            let Some(before) = self.extent().clone() else {
                 return Ok(());
             };
             let from = before.from();
@@ -269,41 +280,44 @@ impl Index {
             if new.last().is_none_or(|last| last.height.next() != from) {
                 return Ok(());
             }
-            let transactions = self.insert(&new)?;
-            self.set_extent(Extent {
-                up_to: before.up_to,
-                blocks: before.blocks.saturating_add(new.len() as u64),
-                transactions: before.transactions.saturating_add(transactions),
-            })
+            let up_to = before.up_to;
+            self.insert(before, up_to, &new)
         })
     }
 
-    /// Puts in what these blocks hold, and says how many transactions that is.
-    fn insert(&self, new: &[&BlockEntry]) -> sled::Result<u64> {
-        let mut places: Vec<(&Hash, TxPlace)> = Vec::new();
-        for block in new {
-            let height = block.height;
-            places.extend(block.transactions.iter().map(|(id, position, told)| {
-                let (position, told) = (*position, *told);
-                (
-                    id,
-                    TxPlace {
-                        height,
-                        position,
-                        told,
-                    },
-                )
-            }));
-        }
-        places.sort_unstable_by_key(|(id, _)| *id);
-        for (id, place) in &places {
-            self.transactions.insert(id.as_bytes(), &place.encode())?;
+    /// Puts in what these blocks hold, and merges what is to be merged then.
+    fn insert(&self, extent: Extent, up_to: Height, new: &[&BlockEntry]) -> sled::Result<()> {
+        let Extent {
+            blocks, mut runs, ..
+        } = extent;
+        let places = places(new);
+        if !places.is_empty() {
+            runs.push(self.runs.put(&runs, &places)?);
         }
         for block in new {
             self.blocks
                 .insert(block.hash.as_bytes(), &block.height.0.to_be_bytes())?;
         }
-        Ok(places.len() as u64)
+        let mut extent = Extent {
+            up_to,
+            blocks: blocks.saturating_add(new.len() as u64),
+            runs,
+        };
+        self.set_extent(&extent)?;
+        while let Some(merged) = runs::due(&extent.runs) {
+            let whole = self.runs.merge(&extent.runs, &merged)?;
+            let expected = merged.iter().map(|run| run.entries).sum();
+            if whole.entries != expected {
+                return Err(lacks("transactions in some runs", whole.entries, expected));
+            }
+            extent.runs.retain(|run| !merged.contains(run));
+            extent.runs.push(whole);
+            self.set_extent(&extent)?;
+            for run in merged {
+                self.runs.remove(run)?;
+            }
+        }
+        Ok(())
     }
 
     /// One at a time changes how much is indexed.
@@ -311,23 +325,26 @@ impl Index {
         self.writing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn set_extent(&self, extent: Extent) -> sled::Result<()> {
-        self.meta.insert(KEY_EXTENT, &extent.encode()).map(|_| ())
+    /// What is in it counts from now on, and nothing else does.
+    fn set_extent(&self, extent: &Extent) -> sled::Result<()> {
+        self.meta.insert(KEY_EXTENT, extent.encode())?;
+        let mut now = self.extent.write().unwrap_or_else(PoisonError::into_inner);
+        *now = Some(extent.clone());
+        Ok(())
+    }
+
+    fn extent(&self) -> RwLockReadGuard<'_, Option<Extent>> {
+        self.extent.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The lowest height that is indexed; up to [`Index::up_to`] there is no gap.
-    pub fn from(&self) -> Result<Option<Height>> {
-        guarded(&self.path, || Ok(self.extent()?.map(|e| e.from())))
+    pub fn from(&self) -> Option<Height> {
+        self.extent().as_ref().map(Extent::from)
     }
 
     /// The highest height that is indexed.
-    pub fn up_to(&self) -> Result<Option<Height>> {
-        guarded(&self.path, || Ok(self.extent()?.map(|e| e.up_to)))
-    }
-
-    fn extent(&self) -> sled::Result<Option<Extent>> {
-        let value = self.meta.get(KEY_EXTENT)?;
-        value.map(|value| Extent::decode(&value)).transpose()
+    pub fn up_to(&self) -> Option<Height> {
+        self.extent().as_ref().map(|extent| extent.up_to)
     }
 
     /// Lets the next [`Index::open`] set this one aside: for one that is found bad while it is in use.
@@ -347,23 +364,24 @@ impl Index {
     /// One flipped bit in sled's file can make it lose some and answer "not there" without an error:
     /// seen in 1 of 50 such files of 90,000 entries. Hence the count.
     fn count(&self) -> sled::Result<()> {
-        let extent = self.extent()?;
+        let Some(extent) = self.extent().clone() else {
+            return Ok(());
+        };
         // What a crash left of a block whose end did not get in is outside the extent.
-        let counts = |height: Height| extent.is_some_and(|extent| extent.covers(height));
         let mut blocks = 0u64;
         for value in self.blocks.iter().values() {
-            blocks += u64::from(counts(read_height(&value?)?));
+            blocks += u64::from(extent.covers(read_height(&value?)?));
         }
-        let mut transactions = 0u64;
-        for value in self.transactions.iter().values() {
-            transactions += u64::from(counts(TxPlace::decode(&value?)?.height));
+        if blocks != extent.blocks {
+            return Err(lacks("blocks", blocks, extent.blocks));
         }
-        let expected = extent.map_or((0, 0), |e| (e.blocks, e.transactions));
-        if (blocks, transactions) != expected {
-            return Err(sled::Error::ReportableBug(format!(
-                "it holds {blocks} blocks and {transactions} transactions, not {} and {}",
-                expected.0, expected.1
-            )));
+        for run in extent.runs {
+            let transactions = self.runs.count(run)?;
+            // One that was merged meanwhile was counted then, and may be half removed by now.
+            let counts = |extent: &Extent| extent.runs.contains(&run);
+            if transactions != run.entries && self.extent().as_ref().is_some_and(counts) {
+                return Err(lacks("transactions in one run", transactions, run.entries));
+            }
         }
         Ok(())
     }
@@ -378,20 +396,40 @@ impl Index {
 
     /// Where the transaction of this id is.
     pub fn transaction(&self, id: &Hash) -> Result<Option<TxPlace>> {
+        let extent = self.extent();
         guarded(&self.path, || {
-            let value = self.transactions.get(id.as_bytes())?;
-            value.map(|value| TxPlace::decode(&value)).transpose()
+            // The newest first: they are asked for most.
+            let runs = extent.iter().flat_map(|extent| extent.runs.iter().rev());
+            let mut found = runs.map(|run| self.runs.get(*run, id));
+            found.find_map(Result::transpose).transpose()
         })
     }
 
     /// The block whose hash begins so.
     pub fn find_block(&self, prefix: &HashPrefix) -> Result<PrefixMatch<Height>> {
-        find(&self.path, &self.blocks, prefix, read_height)
+        guarded(&self.path, || {
+            let mut found = PrefixMatch::None;
+            for entry in self.blocks.range(prefix.lowest()..) {
+                let (hash, height) = entry?;
+                if !prefix.is_begin_of(&hash) {
+                    break;
+                }
+                found = found.and(PrefixMatch::One(read_hash(&hash)?, read_height(&height)?));
+            }
+            Ok(found)
+        })
     }
 
     /// The transaction whose id begins so.
     pub fn find_transaction(&self, prefix: &HashPrefix) -> Result<PrefixMatch<TxPlace>> {
-        find(&self.path, &self.transactions, prefix, TxPlace::decode)
+        let extent = self.extent();
+        guarded(&self.path, || {
+            let runs = extent.iter().flat_map(|extent| &extent.runs);
+            let found = runs.map(|run| self.runs.find(*run, prefix));
+            found
+                .reduce(|a, b| Ok(a?.and(b?)))
+                .unwrap_or(Ok(PrefixMatch::None))
+        })
     }
 
     /// Writes out what is in memory, which happens by itself twice a second.
@@ -400,9 +438,44 @@ impl Index {
     }
 }
 
+impl<T> PrefixMatch<T> {
+    /// What both have.
+    fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::None, found) | (found, Self::None) => found,
+            _ => Self::Many,
+        }
+    }
+}
+
+/// Where the transactions of blocks are, in the order of their ids.
+fn places<'a>(blocks: &[&'a BlockEntry]) -> Vec<(&'a Hash, TxPlace)> {
+    let mut places = Vec::new();
+    for block in blocks {
+        let height = block.height;
+        let place = |(id, position, told): &'a (Hash, u32, Told)| {
+            let (position, told) = (*position, *told);
+            (
+                id,
+                TxPlace {
+                    height,
+                    position,
+                    told,
+                },
+            )
+        };
+        places.extend(block.transactions.iter().map(place));
+    }
+    places.sort_unstable_by_key(|(id, _)| *id);
+    places
+}
+
 impl TxPlace {
-    fn encode(&self) -> [u8; 24] {
-        let mut bytes = [0; 24];
+    /// Bytes of it.
+    const BYTES: usize = 24;
+
+    fn encode(&self) -> [u8; Self::BYTES] {
+        let mut bytes = [0; Self::BYTES];
         bytes[..8].copy_from_slice(&self.height.0.to_be_bytes());
         bytes[8..12].copy_from_slice(&self.position.to_be_bytes());
         bytes[12..16].copy_from_slice(&self.told.code.to_be_bytes());
@@ -411,7 +484,7 @@ impl TxPlace {
     }
 
     fn decode(bytes: &[u8]) -> sled::Result<Self> {
-        let bytes: &[u8; 24] = bytes
+        let bytes: &[u8; Self::BYTES] = bytes
             .try_into()
             .map_err(|_| unsupported("an entry has the wrong length"))?;
         Ok(Self {
@@ -432,30 +505,15 @@ fn read_height(bytes: &[u8]) -> sled::Result<Height> {
     Ok(Height(u64::from_be_bytes(bytes)))
 }
 
-fn find<T>(
-    path: &Path,
-    tree: &sled::Tree,
-    prefix: &HashPrefix,
-    read: impl Fn(&[u8]) -> sled::Result<T>,
-) -> Result<PrefixMatch<T>> {
-    guarded(path, || {
-        let mut found = PrefixMatch::None;
-        for entry in tree.range(prefix.lowest()..) {
-            let (key, value) = entry?;
-            if !prefix.is_begin_of(&key) {
-                break;
-            }
-            if matches!(found, PrefixMatch::One(..)) {
-                return Ok(PrefixMatch::Many);
-            }
-            let hash = key
-                .as_ref()
-                .try_into()
-                .map_err(|_| unsupported("a key has the wrong length"))?;
-            found = PrefixMatch::One(Hash(hash), read(&value)?);
-        }
-        Ok(found)
-    })
+fn read_hash(bytes: &[u8]) -> sled::Result<Hash> {
+    let bytes = bytes
+        .try_into()
+        .map_err(|_| unsupported("a key has the wrong length"))?;
+    Ok(Hash(bytes))
+}
+
+fn lacks(what: &str, found: u64, expected: u64) -> sled::Error {
+    sled::Error::ReportableBug(format!("it holds {found} {what}, not {expected}"))
 }
 
 fn unsupported(what: &str) -> sled::Error {

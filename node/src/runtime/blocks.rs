@@ -146,8 +146,7 @@ impl TransactionIndex {
 
     /// The lowest height that is indexed on disk.
     pub(super) fn begins_at(&self) -> Option<Height> {
-        // Asked again and again: a failure is told where something was wanted.
-        self.disk.from().ok().flatten()
+        self.disk.from()
     }
 
     /// Adds blocks that were put before the log's.
@@ -322,7 +321,7 @@ fn bring_down(disk: &Index, log: &LogReader) -> Result<(), NodeError> {
         return Ok(());
     };
     // From the top down: below what is there.
-    while let Some(from) = disk.from()?.filter(|from| *from > first) {
+    while let Some(from) = disk.from().filter(|from| *from > first) {
         let lowest = Height(from.0.saturating_sub(EARLIER_AT_ONCE)).max(first);
         let mut entries: Vec<BlockEntry> = Vec::new();
         for record in log.iter_from(lowest) {
@@ -333,7 +332,7 @@ fn bring_down(disk: &Index, log: &LogReader) -> Result<(), NodeError> {
             entries.push(indexed(&record)?.entry);
         }
         disk.put_earlier(&entries)?;
-        if disk.from()? == Some(from) {
+        if disk.from() == Some(from) {
             break; // nothing would change that
         }
     }
@@ -349,7 +348,7 @@ fn indexed(record: &BlockRecord) -> Result<Indexed, NodeError> {
 
 /// Puts in what the log has above the index.
 fn bring_up(disk: &Index, log: &LogReader) -> Result<(), NodeError> {
-    let above = disk.up_to()?.unwrap_or(Height::GENESIS);
+    let above = disk.up_to().unwrap_or(Height::GENESIS);
     let Some(first) = log.first().map(|first| first.max(above.next())) else {
         return Ok(());
     };

@@ -7,8 +7,10 @@ use super::super::{Log, StoreError};
 use super::{SMALL, append_blocks, block_hash};
 use crate::hash::{Domain, Hash, hash};
 use crate::units::Height;
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 fn tx(height: u64, position: u32) -> Hash {
     let bytes = [&height.to_be_bytes()[..], &position.to_be_bytes()].concat();
@@ -64,14 +66,14 @@ fn blocks_and_transactions_are_found() {
         assert_eq!(index.transaction(&tx(2, position)).unwrap(), Some(expected));
     }
     assert_eq!(index.transaction(&tx(2, 1000)).unwrap(), None);
-    assert_eq!(index.up_to().unwrap(), Some(Height(2)));
+    assert_eq!(index.up_to(), Some(Height(2)));
     // Adding a block again does not turn the clock back.
     put(&index, 1, 0);
-    assert_eq!(index.up_to().unwrap(), Some(Height(2)));
+    assert_eq!(index.up_to(), Some(Height(2)));
     // Several at once, the first of which is there.
     let blocks: Vec<_> = (2..=5).map(|height| block(height, 10)).collect();
     index.put_blocks(&blocks).unwrap();
-    assert_eq!(index.up_to().unwrap(), Some(Height(5)));
+    assert_eq!(index.up_to(), Some(Height(5)));
     let place = index.transaction(&tx(4, 7)).unwrap().unwrap();
     assert_eq!((place.height, place.position), (Height(4), 7));
     index.check().unwrap();
@@ -169,7 +171,7 @@ fn one_filled_with_garbage_is_set_aside() {
         for height in state.up_to.map_or(0, |h| h.0) + 1..=20 {
             put(&index, height, 30);
         }
-        assert_eq!(index.up_to().unwrap(), Some(Height(20)));
+        assert_eq!(index.up_to(), Some(Height(20)));
     }
 }
 
@@ -231,7 +233,7 @@ fn it_starts_over_and_is_rebuilt_from_the_log() {
         };
         index.put_blocks(&[entry]).unwrap();
     }
-    assert_eq!(index.up_to().unwrap(), log.last());
+    assert_eq!(index.up_to(), log.last());
     let height = index.block_height(&block_hash(4)).unwrap().unwrap();
     assert!(
         log.read_expecting(height, &block_hash(4))
@@ -271,16 +273,22 @@ fn a_damaged_one_has_all_that_it_says_it_has() {
     }
 }
 
+/// What the database of an index has in the place of transactions.
+fn with_transactions(dir: &Path, change: impl FnOnce(&sled::Tree)) {
+    let db = open_sled(dir).unwrap();
+    let transactions = db.open_tree("transactions").unwrap();
+    change(&transactions);
+    db.flush().unwrap();
+}
+
 #[test]
 fn one_that_lost_an_entry_is_set_aside() {
     let root = tempfile::tempdir().unwrap();
     let dir = root.path().join("index");
     make(&dir);
-    let db = open_sled(&dir).unwrap();
-    let transactions = db.open_tree("transactions").unwrap();
-    transactions.remove(tx(9, 9).as_bytes()).unwrap().unwrap();
-    db.flush().unwrap();
-    drop((transactions, db));
+    with_transactions(&dir, |transactions| {
+        transactions.pop_max().unwrap().unwrap();
+    });
     let (index, state) = Index::open(&dir).unwrap();
     assert!(state.set_aside.unwrap().exists());
     assert_eq!(state.up_to, None);
@@ -292,17 +300,75 @@ fn a_block_that_got_in_by_half_is_not_counted_and_comes_again() {
     let root = tempfile::tempdir().unwrap();
     let dir = root.path().join("index");
     make(&dir);
-    let db = open_sled(&dir).unwrap();
-    let place = [&21u64.to_be_bytes()[..], &[0; 16]].concat();
-    let transactions = db.open_tree("transactions").unwrap();
-    transactions.insert(tx(21, 0).as_bytes(), place).unwrap();
-    db.flush().unwrap();
-    drop((transactions, db));
+    let half = [
+        tx(21, 0).as_bytes().as_slice(),
+        &21_u64.to_be_bytes(),
+        &[0; 16],
+    ]
+    .concat();
+    with_transactions(&dir, |transactions| {
+        let run = [&99_u32.to_be_bytes()[..], tx(21, 0).as_bytes()].concat();
+        transactions.insert(run, half).unwrap();
+    });
     let (index, state) = Index::open(&dir).unwrap();
     assert_eq!((state.up_to, state.set_aside), (Some(Height(20)), None));
+    assert_eq!(index.transaction(&tx(21, 0)).unwrap(), None);
     put(&index, 21, 30);
     index.check().unwrap();
-    assert_eq!(index.up_to().unwrap(), Some(Height(21)));
+    assert_eq!(index.up_to(), Some(Height(21)));
+}
+
+/// However many blocks come, and of whatever size, they end up in few runs, and all that was put in is found, also by prefix, and
+/// also by somebody who asks all the while.
+#[test]
+fn runs_are_merged_and_nothing_is_lost() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = root.path().join("index");
+    let (index, _) = Index::open(&dir).unwrap();
+    put(&index, 1, 100);
+    let done = AtomicBool::new(false);
+    let sizes = |height: u64| [1, 70, 0, 9, 200][usize::try_from(height % 5).unwrap()];
+    let last = 700;
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                for position in 0..100 {
+                    assert!(index.transaction(&tx(1, position)).unwrap().is_some());
+                }
+                index.check().unwrap();
+            }
+        });
+        for height in 2..=last {
+            put(&index, height, sizes(height));
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+    drop(index);
+    let mut runs = BTreeSet::new();
+    with_transactions(&dir, |transactions| {
+        runs.extend(
+            transactions
+                .iter()
+                .keys()
+                .map(|key| key.unwrap()[..4].to_vec()),
+        );
+    });
+    assert!((2..40).contains(&runs.len()), "{} runs", runs.len());
+    let (index, state) = Index::open(&dir).unwrap();
+    assert_eq!((state.up_to, state.set_aside), (Some(Height(last)), None));
+    for height in 2..=last {
+        for position in 0..sizes(height) {
+            let id = tx(height, position);
+            let place = index.transaction(&id).unwrap().unwrap();
+            assert_eq!((place.height, place.position), (Height(height), position));
+            let prefix = id.to_string()[..17].parse().unwrap();
+            assert_eq!(
+                index.find_transaction(&prefix).unwrap(),
+                PrefixMatch::One(id, place)
+            );
+        }
+        assert_eq!(index.transaction(&tx(height, 999)).unwrap(), None);
+    }
 }
 
 /// What came before is put in from the top down, and a crash in between leaves what does not count.
@@ -311,14 +377,14 @@ fn earlier_blocks_are_put_below_the_others() {
     let dir = tempfile::tempdir().unwrap();
     let (index, _) = Index::open(dir.path()).unwrap();
     index.put_earlier(&[block(5, 3)]).unwrap();
-    assert_eq!(index.up_to().unwrap(), None, "below nothing nothing is put");
+    assert_eq!(index.up_to(), None, "below nothing nothing is put");
     put(&index, 20, 3);
     put(&index, 21, 3);
-    assert_eq!(index.from().unwrap(), Some(Height(20)));
+    assert_eq!(index.from(), Some(Height(20)));
     let earlier = |heights: std::ops::RangeInclusive<u64>| {
         let blocks: Vec<BlockEntry> = heights.map(|height| block(height, 3)).collect();
         index.put_earlier(&blocks).unwrap();
-        index.from().unwrap().map(|from| from.0)
+        index.from().map(|from| from.0)
     };
     assert_eq!(earlier(10..=18), Some(20), "with a gap they are not taken");
     assert_eq!(

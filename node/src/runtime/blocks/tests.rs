@@ -134,7 +134,7 @@ fn what_the_worker_took_to_disk_is_answered_from_there() {
     folder.assert_all_known(&index, 12);
     index.backlog.wait_until_empty();
     folder.assert_all_known(&index, 12);
-    assert_eq!(index.disk.up_to().unwrap(), Some(Height(12)));
+    assert_eq!(index.disk.up_to(), Some(Height(12)));
     index.disk.check().unwrap();
 }
 
