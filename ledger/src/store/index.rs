@@ -9,9 +9,12 @@
 //! [`Index::put_blocks`] with the blocks of the log above `up_to`, and [`Index::put_earlier`] with those below `from`.
 //!
 //! # Cost
-//! COSTTABLE
-//! A block that a crash cuts in half is above the extent and comes again. sled asks for up to 1 GiB of cache, so that is set. A sled
-//! that finds nonsense may panic instead of returning an error; every call is guarded for that.
+//! Ids are random, and a tree on disk with an entry for each is changed all over: on one core 8 microseconds an entry at 0.4 M entries,
+//! 30 at 3 M, for each of the nodes. So transactions are in sorted runs (`runs`), and the more come at once, the better: 1.4 and 2.2
+//! microseconds, and looking one up takes what it took (`cargo bench -p tintype-ledger --bench index`).
+//!
+//! What a crash cuts off is not in the extent, which is written last, and comes again. sled asks for up to 1 GiB of cache, so that is set.
+//! A sled that finds nonsense may panic instead of returning an error; every call is guarded for that.
 
 mod prefix;
 mod runs;

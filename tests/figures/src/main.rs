@@ -3,7 +3,7 @@
 //! ```text
 //! just figures                       all of it: about 30 minutes on two cores, 12 GB of memory
 //! SIZES=10000,100000 just figures    smaller states only
-//! ONLY=tree,jmt,proofs,store,system,flame   some of the parts; the others keep what was measured last (flame needs `perf`)
+//! ONLY=tree,jmt,proofs,store,index,system,flame   some of the parts; the others keep what was measured last (flame needs `perf`)
 //! ```
 //! What was measured is kept, a line of JSON each, in `target/figures/`, one file a part.
 
@@ -22,7 +22,7 @@ use std::{
 };
 
 /// The parts, and the commands that measure those that are benchmarks of a crate.
-const PARTS: [&str; 6] = ["tree", "jmt", "proofs", "store", "system", "flame"];
+const PARTS: [&str; 7] = ["tree", "jmt", "proofs", "store", "index", "system", "flame"];
 const SIZES: &str = "10000,100000,1000000,10000000";
 
 /// Everything measured, of one part after another.
@@ -69,6 +69,7 @@ fn main() -> Result<()> {
                 bench(&root, "tintype-ledger", "proofs", &sizes, &out)?;
             }
             "store" => bench(&root, "tintype-snapshot", "store", &sizes, &out)?,
+            "index" => bench(&root, "tintype-ledger", "index", &sizes, &out)?,
             "jmt" => {
                 let manifest = root.join("tests/peers/Cargo.toml");
                 let mut command = Command::new("cargo");

@@ -23,6 +23,7 @@ pub fn write(root: &Path, figures: &Figures) -> Result<()> {
     tree(&mut page, figures, &plots)?;
     proofs(&mut page, figures)?;
     store(&mut page, figures, &plots)?;
+    index(&mut page, figures)?;
     system(&mut page, figures, &plots)?;
     flame(&mut page, figures)?;
     fs::write(root.join("docs/benchmarks.md"), page)?;
@@ -223,6 +224,36 @@ hashed once.
     Ok(())
 }
 
+fn index(page: &mut String, figures: &Figures) -> Result<()> {
+    let of = |case: &str| figures.of("index", case);
+    page.push_str("\
+## The index
+
+`cargo bench -p tintype-ledger --bench index`: transactions put in as a node under load does, 32,200 at a time, and looked up by their ids.
+*Limit*: the same bytes appended to a file and synced.
+
+| entries | put in, microseconds of a core each (limit) | found in | known to be missing in | bytes on disk an entry |
+|---|---|---|---|---|
+");
+    let micros = |f: &Value| number(f, "cpu_ns_each") / 1e3;
+    let rows = of("put").into_iter().zip(of("limit"));
+    let reads = of("get").into_iter().zip(of("get none")).zip(of("disk"));
+    for ((put, limit), ((get, none), disk)) in rows.zip(reads) {
+        writeln!(
+            page,
+            "| {} | {:.1} ({:.1}) | {:.0} | {:.0} | {:.0} |",
+            short(number(put, "entries")),
+            micros(put),
+            micros(limit),
+            1e6 / number(get, "reads_per_second"),
+            1e6 / number(none, "reads_per_second"),
+            number(disk, "bytes_per_entry"),
+        )?;
+    }
+    page.push('\n');
+    Ok(())
+}
+
 fn system(page: &mut String, figures: &Figures, plots: &Path) -> Result<()> {
     let (restart, join) = (
         figures.of("system", "restart"),
@@ -232,17 +263,18 @@ fn system(page: &mut String, figures: &Figures, plots: &Path) -> Result<()> {
 ## The whole system
 
 Real nodes, as `tintype testnet --entries N` starts them. *Restart*: one node, from `kill -9` and `testnet start` to its first answer.
-*Join*: a new node, from a snapshot that three others on the same two cores have; to the verified root, and until it follows the chain.
+*Join*: a new node, from a snapshot that three others on the same two cores have; to the verified root, and until it follows the chain;
+with the most memory that its process took, the program's own and the index's included.
 
-| entries | first block, s | restart, s | memory, bytes an entry | joined: to the root, s | entries/s | following, s |
-|---|---|---|---|---|---|---|
+| entries | first block, s | restart, s | memory, bytes an entry | joined: to the root, s | entries/s | following, s | memory at the most, MB |
+|---|---|---|---|---|---|---|---|
 ");
     for f in &restart {
         let joined = join.iter().find(|j| j["entries"] == f["entries"]);
         let of_join = |name: &str| joined.map_or("-".into(), |j| short(number(j, name)));
         writeln!(
             page,
-            "| {} | {:.2} | {:.2} | {:.0} | {} | {} | {} |",
+            "| {} | {:.2} | {:.2} | {:.0} | {} | {} | {} | {} |",
             short(number(f, "entries")),
             number(f, "first_block_seconds"),
             number(f, "seconds"),
@@ -250,6 +282,7 @@ Real nodes, as `tintype testnet --entries N` starts them. *Restart*: one node, f
             of_join("fetch_seconds"),
             of_join("entries_per_second"),
             of_join("seconds"),
+            joined.map_or("-".into(), |j| short(number(j, "memory_most_bytes") / 1e6)),
         )?;
     }
     draw(
@@ -278,7 +311,7 @@ Real nodes, as `tintype testnet --entries N` starts them. *Restart*: one node, f
             number(f, "ratio"),
         )?;
     }
-    page.push_str("Four validators and the client under load (`tintype bench --seconds 30`), on the same two cores:\n\n");
+    page.push_str("Four validators and the client under load (`tintype bench --seconds 20`, three times each by turns on one chain; the median), on the same two cores:\n\n");
     page.push_str("| entries | a snapshot every | transfers/s | lost | of what signature checks allow |\n|---|---|---|---|---|\n");
     for f in figures.of("system", "load") {
         let interval = interval(f);

@@ -39,7 +39,8 @@
 //! An update of one of a million entries, in a batch of 10,000, hashes some 19 blocks of SHA-256: 3 of the entry, 5 inside its
 //! page, and those of the nodes above that few other updates share. Two blocks are hashed at a time (`lanes`), so a batch places
 //! its changes first and hashes what they left pending afterwards, level by level (`seal`). Most of the rest of the time is memory:
-//! nodes far apart, which a group of changes asks for together (`warm` in `apply`), and copies of what older versions still hold.
+//! nodes far apart, which a group of changes asks for together before it needs them (`near`; `warm` in `apply`), copies of what older
+//! versions still hold, and letting go of those (`let_go`).
 //! The benchmark is `ledger/benches/tree`; beside another tree, `tests/peers`.
 //!
 //! # Trust
