@@ -30,7 +30,7 @@ use std::{
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
-        mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
     },
     time::Instant,
 };
@@ -346,9 +346,25 @@ impl Snapshots {
 }
 
 fn work(snapshots: &std::sync::Weak<Snapshots>, jobs: &Receiver<Job>) {
-    while let Ok(job) = jobs.recv() {
+    loop {
+        // What was kept for a peer alone goes when that is done, also if no new one comes.
+        let lease = snapshots
+            .upgrade()
+            .and_then(|snapshots| snapshots.leases().end_in(Instant::now()));
+        let job = match lease {
+            Some(rest) => jobs.recv_timeout(rest),
+            None => jobs.recv().map_err(RecvTimeoutError::from),
+        };
         let Some(snapshots) = snapshots.upgrade() else {
             return;
+        };
+        let job = match job {
+            Ok(job) => job,
+            Err(RecvTimeoutError::Timeout) => {
+                snapshots.retain();
+                continue;
+            }
+            Err(RecvTimeoutError::Disconnected) => return,
         };
         let written = snapshots.write(&job.state, job.certified);
         snapshots.report_damage();

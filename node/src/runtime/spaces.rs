@@ -21,7 +21,7 @@ use ledger::{
     light::{LightBlock, records_range},
     state::{
         View,
-        entries::{Key, ValidatorSets},
+        entries::{Key, Space, ValidatorSets},
         tree::{Part, PartialTree},
     },
     units::Height,
@@ -38,6 +38,8 @@ use tokio::sync::watch;
 
 /// How often it looks whether a newer snapshot is offered.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// After so long without any snapshot it says that it waits for one.
+const QUIET: Duration = Duration::from_secs(5);
 /// How long it waits after a snapshot that was offered could not be had.
 const AFTER_FAILURE: Duration = Duration::from_secs(10);
 
@@ -191,6 +193,19 @@ pub(super) async fn follow(
                 tokio::time::sleep(LOOK_EVERY).await;
             }
         };
+        let offered = async {
+            tokio::pin!(offered);
+            if newest.is_none() && tokio::time::timeout(QUIET, &mut offered).await.is_ok() {
+                return;
+            }
+            if newest.is_none() {
+                tracing::warn!(
+                    "no peer has a snapshot from height {height_min} on: the spaces come with the next one \
+                     (`tintype snapshot take` takes one now)"
+                );
+            }
+            offered.await;
+        };
         tokio::select! {
             () = offered => {}
             _ = stopping.wait_for(|stop| *stop) => return Ok(()),
@@ -253,10 +268,15 @@ fn adopt(shared: &Shared, spaces: &Spaces, fetched: Fetched) -> Result<(), NodeE
         .store()
         .put_parts(&manifest, &spaces.scope)?;
     spaces.put(picture)?;
-    let sets = spaces
-        .view(None)
-        .ok()
-        .and_then(|view| view.entry::<ValidatorSets>(&()).ok()?);
+    let view = spaces.view(None).ok();
+    let is_first = spaces.held().len() == 1;
+    for name in spaces.names().iter().filter(|_| is_first) {
+        let space = view.as_ref().map(|view| view.entry::<Space>(name));
+        if let Some(Ok(None)) = space {
+            tracing::warn!(name, height = %manifest.height(), "there is no such space yet");
+        }
+    }
+    let sets = view.and_then(|view| view.entry::<ValidatorSets>(&()).ok()?);
     if sets.is_some_and(|sets| sets.next.get(&shared.public_key.address()).is_some()) {
         tracing::warn!(
             "this node's key is a validator's, and who follows spaces does not vote: leave `spaces` out"

@@ -53,6 +53,16 @@ impl<P: Clone + Ord> Leases<P> {
         self.by_holder.get(holder).map(|(snapshot, _)| *snapshot)
     }
 
+    /// How long until one of them runs out; none if there is none.
+    pub(super) fn end_in(&self, now: Instant) -> Option<Duration> {
+        let ages = self
+            .by_holder
+            .values()
+            .map(|(_, asked)| now.duration_since(*asked));
+        ages.filter_map(|age| LEASE.checked_sub(age).filter(|rest| !rest.is_zero()))
+            .min()
+    }
+
     /// The snapshots to be kept.
     pub(super) fn held(&self, now: Instant) -> BTreeSet<ManifestId> {
         let mut asked: Vec<(Instant, ManifestId)> = self
@@ -119,8 +129,14 @@ mod tests {
     fn a_lease_runs_out() {
         let begun = Instant::now();
         let mut leases = Leases::default();
+        assert_eq!(leases.end_in(begun), None);
         leases.take("joiner", snapshot(1), begun);
-        assert_eq!(leases.held(at(begun, 59)).len(), 1);
-        assert_eq!(leases.held(at(begun, 60)).len(), 0);
+        leases.take("another", snapshot(2), at(begun, 10));
+        assert_eq!(leases.held(at(begun, 59)).len(), 2);
+        assert_eq!(leases.end_in(at(begun, 59)), Some(Duration::from_secs(1)));
+        assert_eq!(leases.held(at(begun, 60)).len(), 1);
+        assert_eq!(leases.end_in(at(begun, 60)), Some(Duration::from_secs(10)));
+        assert_eq!(leases.held(at(begun, 70)).len(), 0);
+        assert_eq!(leases.end_in(at(begun, 70)), None);
     }
 }
