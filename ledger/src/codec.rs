@@ -10,6 +10,9 @@ use serde::{Serialize, de::DeserializeOwned};
 /// No value is decoded from, or encoded to, more bytes than this. Larger than any block, chunk or manifest.
 pub const ENCODED_BYTES_MAX: usize = 32 << 20;
 
+/// What most values take.
+const BYTES_EXPECTED: usize = 256;
+
 fn config<const BYTES_MAX: usize>() -> impl bincode::config::Config {
     bincode::config::standard()
         .with_big_endian()
@@ -57,11 +60,19 @@ pub enum CodecError {
 /// # Panics
 /// Never for the types of this project: encoding fails only for types that serde itself cannot describe.
 pub fn encode<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {
+    encode_some(value, BYTES_EXPECTED)
+}
+
+/// Encodes `value`, which is expected to take so many bytes.
+fn encode_some<T: Serialize + ?Sized>(value: &T, expected: usize) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(expected);
     #[allow(
         clippy::expect_used,
         reason = "writing our own types to memory cannot fail"
     )]
-    bincode::serde::encode_to_vec(value, config::<ENCODED_BYTES_MAX>()).expect("own types encode")
+    bincode::serde::encode_into_std_write(value, &mut bytes, config::<ENCODED_BYTES_MAX>())
+        .expect("own types encode");
+    bytes
 }
 
 /// Decodes a value of at most `max` bytes, and refuses any encoding but the canonical one.
@@ -70,7 +81,7 @@ pub fn encode<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {
 /// [`CodecError`] names the reason.
 pub fn decode<T: Serialize + DeserializeOwned>(bytes: &[u8], max: usize) -> Result<T, CodecError> {
     let value = decode_unchecked(bytes, max)?;
-    if encode(&value) != bytes {
+    if encode_some(&value, bytes.len()) != bytes {
         return Err(CodecError::NotCanonical);
     }
     Ok(value)
