@@ -126,6 +126,7 @@ fn left(name: &str, state: &str) -> Known {
         message: format!("{name} {state}"),
         help: how,
         found: Map::from_iter([("name".to_owned(), name.into())]),
+        ..Known::default()
     }
 }
 
