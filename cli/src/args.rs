@@ -49,7 +49,7 @@ pub struct Cli {
     #[arg(long, global = true, env = "TINTYPE_DIR", value_name = "DIR", hide_env_values = true, help_heading = EVERYWHERE)]
     pub dir: Option<PathBuf>,
 
-    /// The node to ask, by name or URL [default: the first one that answers]
+    /// The node to ask, by name or URL [default: the first one that follows the whole chain]
     #[arg(long, global = true, value_name = "NAME|URL", help_heading = EVERYWHERE)]
     pub node: Option<String>,
 

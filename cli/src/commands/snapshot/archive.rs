@@ -228,7 +228,10 @@ pub fn import(
         of_testnet.map_err(|_| Failure::from(error))
     })?;
     let chain = genesis.chain_id();
-    let trust = trust.map_or_else(|| Trust::Genesis(Box::new(genesis)), Trust::Block);
+    let trust = match trust {
+        Some(block) => Trust::Blocks(block, Vec::new()),
+        None => Trust::Genesis(Box::new(genesis)),
+    };
     let mut carried = Carried::open(from, &trust)?;
     if carried.manifest().header().chain != chain {
         let message = format!(
