@@ -215,6 +215,19 @@ mod tests {
         }
     }
 
+    /// A node that is added takes free ports: an option that would change nothing is refused, wherever it stands.
+    #[test]
+    fn what_would_be_ignored_cannot_be_typed() {
+        for line in [
+            "testnet add --base-port 43000",
+            "testnet --base-port 43000 add",
+            "testnet --validators 4 down",
+        ] {
+            let words = std::iter::once("tintype").chain(line.split(' '));
+            assert!(Cli::try_parse_from(words).is_err(), "{line}");
+        }
+    }
+
     #[test]
     fn what_the_interface_promises_can_be_typed() {
         for line in [

@@ -138,8 +138,11 @@ fn check(clients: &[Client], genesis: Result<Genesis>, args: &ChainArgs) -> Resu
     for (client, witness) in clients.iter().zip(&report.nodes) {
         if let Some(other) = witness.hash.filter(|hash| *hash != report.hash) {
             // What does not verify is that node's lie alone, and says so.
-            self::followed(&sources.with_first(client), trusted, height, &clock)?;
-            return Err(forked(&report, first, client.name(), other));
+            let its = sources.with_first(client);
+            let (second, followed) = self::followed(&its, trusted.clone(), height, &clock)?;
+            if followed.trusted.hash() == other {
+                return Err(forked(&report, first, second, other));
+            }
         }
     }
     Ok(report)

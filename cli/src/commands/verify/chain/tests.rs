@@ -53,17 +53,17 @@ fn block(genesis: &Genesis, root: u8, signers: &[SecretKey]) -> LightBlock {
     let validators = genesis.validator_set().unwrap();
     certified(
         genesis,
-        HEIGHT,
+        (HEIGHT, BlockHash::default()),
         root,
         signers,
         &[validators.clone(), validators],
     )
 }
 
-/// A certified block of a height, with that root in it, the validators of that height and those of the next.
+/// A certified block on a parent, with the validators of its height and those of the next.
 fn certified(
     genesis: &Genesis,
-    height: u64,
+    (height, parent): (u64, BlockHash),
     root: u8,
     signers: &[SecretKey],
     sets: &[ValidatorSet; 2],
@@ -74,7 +74,7 @@ fn certified(
         chain: genesis.chain_id(),
         height: Height(height),
         round: Round(0),
-        parent: BlockHash::default(),
+        parent,
         parent_certificate: Default::default(),
         time: TimestampMs(genesis.time.0 + height),
         proposer: signers[0].address(),
@@ -177,14 +177,22 @@ fn a_header_that_one_node_has_no_more_comes_from_another() {
     let genesis = genesis();
     let old = genesis.validator_set().unwrap();
     let new = genesis_of(&keys(50)).validator_set().unwrap();
-    let mut blocks: Vec<LightBlock> = (1..HEIGHT)
-        .map(|height| {
-            let next = if height + 1 == HEIGHT { &new } else { &old };
-            let sets = [old.clone(), next.clone()];
-            certified(&genesis, height, 1, &keys(1), &sets)
-        })
-        .collect();
-    let newest = certified(&genesis, HEIGHT, 1, &keys(50), &[new.clone(), new]);
+    let mut parent = BlockHash::default();
+    let mut blocks = Vec::new();
+    for height in 1..HEIGHT {
+        let next = if height + 1 == HEIGHT { &new } else { &old };
+        let sets = [old.clone(), next.clone()];
+        let block = certified(&genesis, (height, parent), 1, &keys(1), &sets);
+        parent = block.header.hash();
+        blocks.push(block);
+    }
+    let newest = certified(
+        &genesis,
+        (HEIGHT, parent),
+        1,
+        &keys(50),
+        &[new.clone(), new],
+    );
     let young = node_at("n9", HEIGHT, &[], std::slice::from_ref(&newest));
     let keeps = node_at("node0", HEIGHT - 1, &[], &blocks);
     let clients = [young.clone(), keeps];
