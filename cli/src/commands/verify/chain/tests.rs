@@ -201,7 +201,7 @@ fn a_header_that_one_node_has_no_more_comes_from_another() {
         (report.to, report.validator_set_changes),
         (Height(HEIGHT), 1)
     );
-    let failure = follow_all(&[young.clone()], &genesis, None).unwrap_err();
+    let failure = follow_all(std::slice::from_ref(&young), &genesis, None).unwrap_err();
     assert!(
         failure.message.contains("no node gives it: n9: "),
         "{failure}"
