@@ -49,7 +49,7 @@ pub struct Cli {
     #[arg(long, global = true, env = "TINTYPE_DIR", value_name = "DIR", hide_env_values = true, help_heading = EVERYWHERE)]
     pub dir: Option<PathBuf>,
 
-    /// The node to ask, by name or URL [default: the first one that answers]
+    /// The node to ask, by name or URL [default: the first one that follows the whole chain]
     #[arg(long, global = true, value_name = "NAME|URL", help_heading = EVERYWHERE)]
     pub node: Option<String>,
 
@@ -212,6 +212,19 @@ mod tests {
         }
         for line in all {
             Cli::try_parse_from(line.split_whitespace()).unwrap_or_else(|e| panic!("{line}: {e}"));
+        }
+    }
+
+    /// A node that is added takes free ports: an option that would change nothing is refused, wherever it stands.
+    #[test]
+    fn what_would_be_ignored_cannot_be_typed() {
+        for line in [
+            "testnet add --base-port 43000",
+            "testnet --base-port 43000 add",
+            "testnet --validators 4 down",
+        ] {
+            let words = std::iter::once("tintype").chain(line.split(' '));
+            assert!(Cli::try_parse_from(words).is_err(), "{line}");
         }
     }
 

@@ -16,6 +16,28 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Bytes of an answer: the largest is a block of many transactions.
 const ANSWER_BYTES_MAX: u64 = 64 << 20;
 
+/// How much of the chain a node can be asked about, the best first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Standing {
+    /// All of it.
+    Follows,
+    /// All of it, when it has caught up.
+    Behind,
+    /// Some spaces, from snapshot to snapshot.
+    SpacesOnly,
+}
+
+impl Standing {
+    /// Of a node that says this of itself.
+    pub fn of(status: &api::Status) -> Self {
+        match (status.spaces.is_empty(), status.ready) {
+            (true, true) => Self::Follows,
+            (true, false) => Self::Behind,
+            (false, _) => Self::SpacesOnly,
+        }
+    }
+}
+
 /// An answer about something that may not be there.
 #[derive(Debug)]
 pub enum Found<T> {
@@ -150,6 +172,12 @@ impl Client {
         self.get_within("/v1/status", limit)
     }
 
+    /// Whether the node follows the whole chain, rather than some spaces, and whether it has caught up; nothing if it does
+    /// not answer.
+    pub fn standing(&self, limit: Duration) -> Option<Standing> {
+        Some(Standing::of(&self.status(limit).ok()?))
+    }
+
     /// Reads the `data:` lines of the event stream until `take` says stop (false) or the stream ends.
     ///
     /// # Errors
@@ -256,6 +284,9 @@ pub fn query(height: Option<u64>, others: &[&str]) -> String {
         format!("?{}", parts.join("&"))
     }
 }
+
+#[cfg(test)]
+pub mod fake;
 
 #[cfg(test)]
 mod tests {

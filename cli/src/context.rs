@@ -1,7 +1,7 @@
 //! What every command is given: where results go, which testnet is meant, and which node to ask.
 
 use crate::{
-    client::Client,
+    client::{Client, Standing},
     failure::{Exit, Failure, Result},
     output::Output,
     testnet::{Member, Testnet, not_running, process},
@@ -26,6 +26,19 @@ pub struct Context {
 }
 
 impl Context {
+    /// Whether `--dir` can name what is meant: a file holds neither a testnet nor keys, which would then be missed one by one.
+    ///
+    /// # Errors
+    /// `not_a_testnet` if it is a file.
+    pub fn check_dir(&self) -> Result {
+        if self.dir.is_dir() || !self.dir.exists() {
+            return Ok(());
+        }
+        let message = format!("{} is a file, not a folder", self.dir.display());
+        Err(Failure::failed("not_a_testnet", message)
+            .help("--dir and TINTYPE_DIR name a testnet's folder, or a node's"))
+    }
+
     /// The testnet meant.
     ///
     /// # Errors
@@ -34,14 +47,14 @@ impl Context {
         Testnet::open(&self.dir)
     }
 
-    /// The node to ask: the one that was named, or the first that answers, one that follows the chain before others.
+    /// The node to ask: the one that was named, or the first of those that follow the whole chain, if one does.
     ///
     /// # Errors
     /// Exit code 5 if none answers.
     pub fn client(&self) -> Result<Client> {
         match &self.node {
             Some(node) => self.named(node),
-            None => self.first_that_answers(),
+            None => best(self.clients()?).ok_or_else(|| self.nobody()),
         }
     }
 
@@ -92,23 +105,28 @@ impl Context {
         self.testnet()?.members()
     }
 
-    fn first_that_answers(&self) -> Result<Client> {
-        let mut second_best = None;
-        for client in self.clients()? {
-            match client.status(PROBE_LIMIT) {
-                Ok(status) if status.ready => return Ok(client),
-                Ok(_) if second_best.is_none() => second_best = Some(client),
-                _ => {}
-            }
-        }
-        second_best.ok_or_else(|| self.nobody())
-    }
-
     fn nobody(&self) -> Failure {
         let message = format!("no node of {} answers", self.dir.display());
         Failure::new(Exit::Unreachable, "unreachable", message)
             .help("`tintype testnet` starts it, `tintype testnet status` shows its nodes")
     }
+}
+
+/// The first of those that can be asked about most; none if none answers.
+pub fn best(clients: Vec<Client>) -> Option<Client> {
+    let mut best: Option<(Standing, Client)> = None;
+    for client in clients {
+        let Some(standing) = client.standing(PROBE_LIMIT) else {
+            continue;
+        };
+        if standing == Standing::Follows {
+            return Some(client);
+        }
+        if best.as_ref().is_none_or(|(other, _)| standing < *other) {
+            best = Some((standing, client));
+        }
+    }
+    best.map(|(_, client)| client)
 }
 
 /// The API of a node that runs.
@@ -119,4 +137,33 @@ pub fn client_of(member: &Member) -> Option<Client> {
 
 fn is_url(text: &str) -> bool {
     text.starts_with("http://") || text.starts_with("https://")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::fake::{node, status};
+
+    fn of(name: &'static str, ready: bool, spaces: &'static [&'static str]) -> Client {
+        node(name, move |_| Some(status(name, 9, ready, spaces)))
+    }
+
+    /// Whatever their order.
+    #[test]
+    fn who_follows_the_whole_chain_is_asked_before_others() {
+        let follower = of("flw", true, &["notes"]);
+        let behind = of("behind", false, &[]);
+        let full = of("node0", true, &[]);
+        let gone = Client::new("gone", "http://127.0.0.1:1");
+        let chosen = |clients: &[&Client]| {
+            let clients = clients.iter().map(|client| (*client).clone()).collect();
+            best(clients).map(|client| client.name().to_owned())
+        };
+        let named = |name: &str| Some(name.to_owned());
+        assert_eq!(chosen(&[&gone, &follower, &behind, &full]), named("node0"));
+        assert_eq!(chosen(&[&full, &behind, &follower]), named("node0"));
+        assert_eq!(chosen(&[&follower, &behind]), named("behind"));
+        assert_eq!(chosen(&[&follower, &gone]), named("flw"));
+        assert_eq!(chosen(&[&gone]), None);
+    }
 }

@@ -11,6 +11,7 @@ use std::{
     collections::BTreeMap,
     io::Read,
     os::unix::net::UnixStream,
+    path::PathBuf,
     sync::{Mutex, MutexGuard, PoisonError, TryLockError},
     time::{Duration, Instant},
 };
@@ -28,6 +29,8 @@ pub struct Known {
     pub help: String,
     /// Fields of the document.
     pub found: Map<String, Value>,
+    /// A file that is not whole, and is removed.
+    pub unfinished: Option<PathBuf>,
 }
 
 #[derive(Debug, Default)]
@@ -89,6 +92,11 @@ fn end(out: Output) {
             Err(TryLockError::WouldBlock) => std::thread::sleep(PRINT_POLL),
         }
     };
+    for known in state.iter().flat_map(|state| state.known.values()) {
+        if let Some(path) = &known.unfinished {
+            let _ = std::fs::remove_file(path);
+        }
+    }
     // Held until the end of the process, so that nothing is printed after this.
     if let Some(state) = state.as_ref().filter(|state| !state.printed) {
         out.last_word(&failure(&state.known));
@@ -126,6 +134,7 @@ mod tests {
             message: message.into(),
             help: String::new(),
             found: Map::from_iter([(field.to_owned(), Value::from("x"))]),
+            ..Known::default()
         };
         let both = failure(&BTreeMap::from([
             ("node", known("node4 stays", "name")),

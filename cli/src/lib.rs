@@ -38,7 +38,9 @@ pub fn main() -> ExitCode {
     } else {
         interrupt::listen(context.out)
     };
-    let done = listening.and_then(|()| commands::run(&context, cli.command));
+    let done = listening
+        .and_then(|()| context.check_dir())
+        .and_then(|()| commands::run(&context, cli.command));
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {

@@ -200,6 +200,7 @@ fn on_its_way(id: &TxId) -> Known {
         message: format!("the transaction {id} was sent, and may still become final"),
         help: format!("`tintype query tx {id}` says what became of it"),
         found: Map::from_iter([("id".to_owned(), id.to_string().into())]),
+        ..Known::default()
     }
 }
 

@@ -113,6 +113,24 @@ fn a_testnet_that_is_not_there_is_named() {
 }
 
 #[test]
+fn a_file_where_a_folder_should_be_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("passwd");
+    std::fs::write(&file, "x").unwrap();
+    for arguments in [
+        &["query", "account", "alice"][..],
+        &["verify", "ledger", "node0"],
+        &["keys", "show", "alice"],
+        &["doctor"],
+        &["tx", "transfer", "alice", "bob", "5"],
+    ] {
+        let document = json(&file, arguments, 1);
+        let message = document["error"]["message"].as_str().unwrap();
+        assert!(message.contains("is a file, not a folder"), "{document}");
+    }
+}
+
+#[test]
 fn keys_are_made_listed_and_carried() {
     let dir = tempfile::tempdir().unwrap();
     let made = json(dir.path(), &["keys", "add", "erin"], 0);

@@ -249,7 +249,7 @@ pub enum BlockError {
     },
     /// Outcomes, or transactions, that are not those of the header.
     #[error(
-        "the header says transactions root {claimed:.8}, the transactions and outcomes that came give {found:.8}"
+        "the header says transactions root {claimed}, the transactions and outcomes that came give {found}"
     )]
     Outcomes {
         /// What the header says.

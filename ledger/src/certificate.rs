@@ -119,7 +119,7 @@ pub struct Certificate {
 pub enum CertificateError {
     /// It is for another height or block than the one asked about.
     #[error(
-        "the certificate is for block {found:.8} at height {found_height}, not {expected:.8} at {height}"
+        "the certificate is for block {found} at height {found_height}, not {expected} at {height}"
     )]
     OtherBlock {
         /// Block it is for.

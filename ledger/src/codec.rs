@@ -55,6 +55,17 @@ pub enum CodecError {
     NotCanonical,
 }
 
+/// What bincode found wrong, in words where it has them.
+fn malformed(error: bincode::error::DecodeError) -> CodecError {
+    use bincode::error::DecodeError as E;
+    CodecError::Malformed(match error {
+        E::OtherString(why) => why,
+        E::Other(why) => why.to_owned(),
+        E::UnexpectedEnd { .. } => "it ends too early".to_owned(),
+        other => other.to_string(),
+    })
+}
+
 /// Encodes `value`.
 ///
 /// # Panics
@@ -99,7 +110,7 @@ pub fn decode_unchecked<T: DeserializeOwned>(bytes: &[u8], max: usize) -> Result
             max,
         });
     }
-    let (value, read) = read(bytes).map_err(|e| CodecError::Malformed(e.to_string()))?;
+    let (value, read) = read(bytes).map_err(malformed)?;
     if read != bytes.len() {
         return Err(CodecError::Malformed(format!(
             "{} bytes left over",
@@ -115,7 +126,7 @@ pub fn decode_unchecked<T: DeserializeOwned>(bytes: &[u8], max: usize) -> Result
 /// # Errors
 /// [`CodecError::Malformed`].
 pub fn decode_first<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
-    let (value, _) = read(bytes).map_err(|e| CodecError::Malformed(e.to_string()))?;
+    let (value, _) = read(bytes).map_err(malformed)?;
     Ok(value)
 }
 
@@ -174,6 +185,22 @@ mod tests {
     fn integers_have_one_width_and_order() {
         assert_eq!(encode(&0x0102_0304_u32), [1, 2, 3, 4]);
         assert_eq!(encode(&7u64), [0, 0, 0, 0, 0, 0, 0, 7]);
+    }
+
+    /// What a decoder says about its value is said, without the name of its own error around it.
+    #[test]
+    fn an_error_is_told_in_words() {
+        let not_text = decode::<String>(&encode(&vec![0xFF_u8]), 100).unwrap_err();
+        let too_short = decode::<u64>(&[1], 10).unwrap_err().to_string();
+        assert_eq!(too_short, "not a valid encoding: it ends too early");
+        #[derive(Debug, serde::Serialize, serde::Deserialize)]
+        struct Few(#[serde(deserialize_with = "none")] u8);
+        fn none<'de, D: serde::Deserializer<'de>>(_: D) -> Result<u8, D::Error> {
+            Err(serde::de::Error::custom("too many of them"))
+        }
+        let told = decode::<Few>(&[1], 10).unwrap_err().to_string();
+        assert_eq!(told, "not a valid encoding: too many of them");
+        assert!(!not_text.to_string().contains("OtherString"), "{not_text}");
     }
 
     #[test]

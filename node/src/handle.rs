@@ -99,6 +99,14 @@ pub enum NotHere {
         /// The first height it has.
         earliest: Height,
     },
+    /// The state after it is older than those that this node keeps. Its block may be here all the same.
+    #[error(
+        "the state of that height is not kept here: the oldest one that is, is that of height {earliest}"
+    )]
+    StateGone {
+        /// The first height whose state it has.
+        earliest: Height,
+    },
     /// It has not happened yet.
     #[error("height {asked} is not reached, the chain is at {latest}")]
     Future {

@@ -95,7 +95,7 @@ pub enum ChunkError {
     #[error("the chunk is empty")]
     Empty,
     /// A patch on another chunk than the one at hand.
-    #[error("the patch is on chunk {found:.8}, at hand is {expected:.8}")]
+    #[error("the patch is on chunk {found}, at hand is {expected}")]
     OtherBase {
         /// The chunk it is on.
         found: Hash,
@@ -109,7 +109,7 @@ pub enum ChunkError {
     #[error("the patch is unreadable: {0}")]
     Prefix(#[from] PrefixError),
     /// The entries are another subtree.
-    #[error("the chunk's entries hash to {found:.8}, wanted was {expected:.8}")]
+    #[error("the chunk's entries hash to {found}, wanted was {expected}")]
     OtherHash {
         /// Hash that they give.
         found: Hash,

@@ -16,7 +16,7 @@ mod report;
 
 use crate::{
     api,
-    client::Client,
+    client::{Client, Standing},
     commands::verify::compare,
     context::Context,
     failure::{Failure, Result},
@@ -174,11 +174,11 @@ pub fn run(context: &Context, plan: Plan) -> Result<Report> {
     }))
 }
 
-/// The nodes that follow the chain.
+/// The nodes that follow the whole chain.
 fn ready(context: &Context) -> Result<Vec<Client>> {
     let limit = Duration::from_secs(3);
     let all = context.clients()?;
-    let is_ready = |client: &Client| client.status(limit).is_ok_and(|status| status.ready);
+    let is_ready = |client: &Client| client.standing(limit) == Some(Standing::Follows);
     let ready: Vec<Client> = all.into_iter().filter(is_ready).collect();
     if ready.is_empty() {
         let message = "no node follows the chain";

@@ -259,7 +259,9 @@ fn verify_node(context: &Context, text: &str) -> Result {
 }
 
 fn text_of(report: &LedgerReport) -> String {
-    let result = if report.unchecked.is_empty() {
+    let result = if report.blocks == 0 {
+        "there was no block to check"
+    } else if report.unchecked.is_empty() {
         "every hash, signature, certificate and root holds"
     } else {
         "all that could be checked holds"
@@ -311,6 +313,15 @@ mod tests {
             nodes: names.iter().map(node).collect(),
             missing: Vec::new(),
         }
+    }
+
+    #[test]
+    fn of_a_ledger_without_blocks_nothing_is_claimed() {
+        let empty = text_of(&LedgerReport::default());
+        assert!(
+            empty.contains("no block to check") && !empty.contains("holds"),
+            "{empty}"
+        );
     }
 
     #[test]

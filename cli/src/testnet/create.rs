@@ -258,7 +258,7 @@ fn create(testnet: &Testnet, stage: &Testnet, plan: &Plan) -> Result {
     let mut members = Vec::new();
     for index in 0..count {
         let name = format!("node{index}");
-        let (member, key) = make_node(stage, &name, Sync::default())?;
+        let (member, key) = make_node(stage, &Config::named(&name))?;
         let public_key = key.public_key();
         validators.push(GenesisValidator {
             name,
@@ -288,16 +288,14 @@ fn create(testnet: &Testnet, stage: &Testnet, plan: &Plan) -> Result {
 }
 
 /// Makes the folder of a node, with a key and a configuration; ports and genesis are still to come.
-fn make_node(testnet: &Testnet, name: &str, sync: Sync) -> Result<(Member, SecretKey)> {
-    let dir = testnet.node_dir(name);
+fn make_node(testnet: &Testnet, config: &Config) -> Result<(Member, SecretKey)> {
+    let dir = testnet.node_dir(&config.name);
     fs::create_dir_all(dir.path())
         .map_err(|e| Failure::io("cannot make the folder", dir.path(), &e))?;
     // The configuration first: it marks the folder as ours.
-    let mut config = Config::named(name);
-    config.sync = sync;
-    dir.write_config(&config)?;
+    dir.write_config(config)?;
     let key = dir.create_identity()?;
-    let name = name.to_owned();
+    let name = config.name.clone();
     Ok((Member { name, dir }, key))
 }
 
@@ -328,7 +326,7 @@ pub fn restore(testnet: &Testnet, member: &Member) -> Result<Vec<&'static str>> 
 /// choose one name or one pair of ports.
 ///
 /// # Errors
-/// If the name is taken or is none, or the folder cannot be written.
+/// If the name is taken or is none, or what it is to follow, or the folder cannot be written. Then there is no such node.
 pub fn add_node(testnet: &Testnet, name: Option<&str>, sync: Sync) -> Result<Member> {
     let _alone = lock::change_alone(testnet)?;
     let genesis = testnet.genesis()?;
@@ -356,14 +354,27 @@ pub fn add_node(testnet: &Testnet, name: Option<&str>, sync: Sync) -> Result<Mem
         let message = format!("{name} is the name of a client key");
         return Err(Failure::failed("exists", message).help("choose another name"));
     }
+    let mut config = Config::named(&name);
+    config.sync = sync;
+    config
+        .check(&dir.config_file())
+        .map_err(|e| Failure::usage(e.to_string()))?;
     let pair = ports::choose(1, &wiring::reserved(testnet)?)?;
-    let (member, _) = make_node(testnet, &name, sync)?;
-    for ports in pair {
-        wiring::set_ports(&member, ports)?;
+    let make = || {
+        let (member, _) = make_node(testnet, &config)?;
+        for ports in pair {
+            wiring::set_ports(&member, ports)?;
+        }
+        write_atomic(&member.dir.genesis_file(), genesis.to_json().as_bytes())?;
+        wiring::rewire(testnet)?;
+        Ok(member)
+    };
+    let made = make();
+    if made.is_err() {
+        // Half of a node would be in the way of the next attempt.
+        let _ = fs::remove_dir_all(dir.path());
     }
-    write_atomic(&member.dir.genesis_file(), genesis.to_json().as_bytes())?;
-    wiring::rewire(testnet)?;
-    Ok(member)
+    made
 }
 
 /// The folder's name and some random digits: two testnets in folders of one name are two chains.

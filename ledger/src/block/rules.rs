@@ -35,7 +35,7 @@ pub enum Misplaced {
         expected: Height,
     },
     /// Another parent.
-    #[error("its parent is {found:.8}, the block before is {expected:.8}")]
+    #[error("its parent is {found}, the block before is {expected}")]
     Parent {
         /// The parent it names.
         found: BlockHash,
@@ -43,7 +43,7 @@ pub enum Misplaced {
         expected: BlockHash,
     },
     /// Another proposer than the one whose turn it was.
-    #[error("its proposer is {found:.8}, in its round it was {expected:.8}'s turn")]
+    #[error("its proposer is {found}, in its round it was {expected}'s turn")]
     Proposer {
         /// Who it names.
         found: Address,
@@ -62,7 +62,7 @@ pub enum Misplaced {
     #[error("its time {0} is too far away")]
     TimeTooFar(TimestampMs),
     /// Voted on by others than its parent announced.
-    #[error("its validators are {found:.8}, its parent announced {expected:.8}")]
+    #[error("its validators are {found}, its parent announced {expected}")]
     Validators {
         /// The set it names.
         found: ValidatorSetHash,

@@ -26,7 +26,7 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LightError {
     /// It is of another chain.
-    #[error("the header is of chain {found:.8}, this is {expected:.8}")]
+    #[error("the header is of chain {found}, this is {expected}")]
     OtherChain {
         /// Its chain.
         found: ChainId,
@@ -42,7 +42,7 @@ pub enum LightError {
     #[error("height 0 is the genesis, which has no block")]
     NoBlock,
     /// The set that came with it is not the one it names.
-    #[error("the header names validator set {expected:.8}, with it came {found:.8}")]
+    #[error("the header names validator set {expected}, with it came {found}")]
     OtherValidators {
         /// Hash of the set that came.
         found: ValidatorSetHash,

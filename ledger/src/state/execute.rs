@@ -91,7 +91,7 @@ pub enum InvalidBlock {
         why: Inadmissible,
     },
     /// A header's claim is not what execution finds.
-    #[error("the header says {what} {claimed:.8}, execution finds {found:.8}")]
+    #[error("the header says {what} {claimed}, execution finds {found}")]
     Mismatch {
         /// Which claim.
         what: &'static str,

@@ -103,6 +103,10 @@ impl From<NotHere> for ApiError {
                 let help = "ask for a later height, or ask a node that keeps more; with sync.backfill in tintype.toml this one fetches its blocks";
                 (StatusCode::GONE, "pruned", help)
             }
+            NotHere::StateGone { .. } => {
+                let help = "ask for a later height; of earlier ones blocks and roots may be kept, states are not";
+                (StatusCode::GONE, "pruned", help)
+            }
             NotHere::Future { .. } => {
                 let help = "ask for a lower height, or wait until the chain is there";
                 (StatusCode::NOT_FOUND, "future_height", help)

@@ -18,6 +18,8 @@ pub(super) struct Snapshots {
     inspector: Inspector,
     manifests: BTreeMap<Height, Manifest>,
     genesis_set: ValidatorSet,
+    /// Whether one was still being fetched when the manifests had been read.
+    pub(super) is_syncing: bool,
     /// Snapshots that were not used, and why.
     pub(super) unused: Vec<String>,
 }
@@ -32,6 +34,7 @@ impl Snapshots {
         let inspector = Inspector::new(dir);
         let kept = inspector.manifests()?;
         let mut snapshots = Self {
+            is_syncing: inspector.is_syncing(),
             inspector,
             manifests: BTreeMap::new(),
             genesis_set: genesis_set.clone(),
@@ -97,7 +100,7 @@ impl Snapshots {
             .and_then(|state| {
                 // Verified chunks of a verified manifest give no other root: an error of ours, then.
                 let (found, expected) = (state.root(), manifest.root());
-                let wrong = || format!("its chunks give root {found:.8}, not {expected:.8}");
+                let wrong = || format!("its chunks give root {found}, not {expected}");
                 (found == expected).then_some(state).ok_or_else(wrong)
             });
         let header = manifest.header().clone();

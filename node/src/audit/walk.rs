@@ -170,7 +170,7 @@ impl Walk {
         let hash = content.header.hash();
         if Hash::from(hash) != recorded_hash {
             return Err(format!(
-                "it is recorded as {recorded_hash:.8}, and its header's hash is {hash:.8}"
+                "it is recorded as {recorded_hash}, and its header's hash is {hash}"
             ));
         }
         if content.header.height != height {

@@ -182,7 +182,7 @@ impl Backend for Shared {
             .iter()
             .find(|s| s.height() == asked)
             .cloned();
-        found.map(View::from).ok_or(NotHere::Pruned { earliest })
+        found.map(View::from).ok_or(NotHere::StateGone { earliest })
     }
 
     fn next_nonce(&self, address: &Address) -> Nonce {

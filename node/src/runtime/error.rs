@@ -40,7 +40,7 @@ pub enum NodeError {
     },
     /// The block log is another chain's.
     #[error(
-        "the ledger is of chain {found:.8}, and genesis.json makes chain {expected:.8}: put back the genesis.json that this folder was made with, or use another folder"
+        "the ledger is of chain {found}, and genesis.json makes chain {expected}: put back the genesis.json that this folder was made with, or use another folder"
     )]
     OtherChain {
         /// The ledger's.

@@ -143,7 +143,7 @@ impl Spaces {
         match found {
             Some(found) => Ok(found.clone()),
             None if asked > latest => Err(NotHere::Future { asked, latest }),
-            None if asked < earliest => Err(NotHere::Pruned { earliest }),
+            None if asked < earliest => Err(NotHere::StateGone { earliest }),
             None => Err(NotHere::FollowsSpaces),
         }
     }

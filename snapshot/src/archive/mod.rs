@@ -62,9 +62,9 @@ pub enum ArchiveError {
     #[error("the archive's manifest: {0}")]
     Manifest(#[from] ManifestError),
     /// It ends before its last chunk does.
-    #[error("the archive ends within chunk {index} of {count}, at byte {offset}: it was cut short")]
+    #[error("the archive ends within chunk {} of {count}, at byte {offset}: it was cut short", .index + 1)]
     Cut {
-        /// The chunk, counted from 0.
+        /// The chunk, counted from 0; the message counts from 1.
         index: u64,
         /// Chunks in all.
         count: u64,
@@ -72,9 +72,9 @@ pub enum ArchiveError {
         offset: u64,
     },
     /// A chunk is not what the manifest lists.
-    #[error("chunk {index} of {count}, at byte {offset} of the archive, below {prefix}: {error}")]
+    #[error("chunk {} of {count}, at byte {offset} of the archive, below {prefix}: {error}", .index + 1)]
     Chunk {
-        /// The chunk, counted from 0.
+        /// The chunk, counted from 0; the message counts from 1.
         index: u64,
         /// Chunks in all.
         count: u64,

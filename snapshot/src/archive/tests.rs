@@ -101,6 +101,13 @@ fn an_archive_that_is_cut_short_or_goes_on_is_refused() {
             "{len}"
         );
     }
+    // Chunks are counted from 1, so that the last of them is the one of their number.
+    let count = manifest.chunks().len();
+    let last = read(&good[..good.len() - 1]).unwrap_err().to_string();
+    assert!(
+        last.contains(&format!("chunk {count} of {count}")),
+        "{last}"
+    );
     let longer = [&good[..], &[0]].concat();
     let error = read(&longer).unwrap_err();
     assert!(

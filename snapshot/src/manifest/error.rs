@@ -19,7 +19,7 @@ pub enum ManifestError {
     #[error("the manifest is of format {0}, this program reads {FORMAT}; use a newer program")]
     Format(u8),
     /// It is not the one that was asked for.
-    #[error("the manifest has id {found:.8}, expected {expected:.8}")]
+    #[error("the manifest has id {found}, expected {expected}")]
     OtherId {
         /// Its id.
         found: Hash,
@@ -58,7 +58,7 @@ pub enum ManifestError {
     #[error("the manifest's chunks are no snapshot: {0}")]
     Fold(#[from] FoldError),
     /// The chunks make another state.
-    #[error("the manifest's chunks fold to root {found:.8}, the header says {expected:.8}")]
+    #[error("the manifest's chunks fold to root {found}, the header says {expected}")]
     OtherRoot {
         /// Root they give.
         found: StateRoot,

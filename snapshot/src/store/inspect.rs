@@ -7,7 +7,7 @@
 //! None: manifests come out as [`UntrustedManifest`], and each chunk is verified against its verified manifest.
 
 use super::{
-    MANIFEST_BYTES_MAX, StoreError,
+    MANIFEST_BYTES_MAX, StoreError, TARGET,
     disk::{self, Content},
     error::Result,
     homes::{Broken, Homes},
@@ -99,6 +99,11 @@ impl Inspector {
         kept.manifests
             .sort_by_key(UntrustedManifest::height_claimed);
         Ok(kept)
+    }
+
+    /// Whether a snapshot is being fetched, or was when its node ended.
+    pub fn is_syncing(&self) -> bool {
+        self.dir.join("sync").join(TARGET).exists()
     }
 
     /// The state that a snapshot shows.

@@ -1,6 +1,7 @@
 //! `snapshot export`, `import` and `verify`: a snapshot in a file, or in an object store.
 
 use super::{
+    draft::Draft,
     location::Location,
     objects::{InBucket, Uploaded},
     source::{Carried, OnNode},
@@ -26,11 +27,7 @@ use snapshot::{
     manifest::Manifest,
     store::{Store, StoreError},
 };
-use std::{
-    fs::{self, File},
-    io::BufWriter,
-    path::{Path, PathBuf},
-};
+use std::{fs::File, io::BufWriter, path::Path};
 
 /// What is said of a snapshot that was checked.
 const HOLDS: &str = "yes: certificate and chunks hold";
@@ -162,36 +159,25 @@ fn export_to_file(
     force: bool,
     trust: &TrustArgs,
 ) -> Result {
-    let path = Path::new(file);
-    if path.exists() && !force {
-        let message = format!("{file} is there already");
-        return Err(Failure::failed("exists", message).help("choose another name, or --force"));
-    }
     let trust = trust.resolve(context)?;
-    let source = OnNode::open(context.client()?, Height(height), &trust)?;
-    let temporary = PathBuf::from(format!("{file}.new"));
+    let path = Path::new(file);
     // Interrupted or failed, it leaves nothing under the name of a whole.
-    let written = write(context, &source, &temporary);
-    let bytes = match written {
-        Ok(bytes) => bytes,
-        Err(failure) => {
-            let _ = fs::remove_file(&temporary);
-            return Err(failure);
-        }
-    };
-    fs::rename(&temporary, path).map_err(|error| Failure::io("cannot name", path, &error))?;
+    let (draft, opened) = Draft::begin(path, force)?;
+    let source = OnNode::open(context.client()?, Height(height), &trust)?;
+    let bytes = write(context, &source, opened, path)?;
+    draft.finish()?;
     let report = Report::of(file, &source.manifest, bytes);
     context.out.result(&report, || report.text(HOLDS));
     Ok(())
 }
 
-fn write(context: &Context, source: &OnNode, path: &Path) -> Result<u64> {
+/// Writes a snapshot into a file that is to be called `path`.
+fn write(context: &Context, source: &OnNode, file: File, path: &Path) -> Result<u64> {
     let failed = |error: &std::io::Error| Failure::io("cannot write", path, error);
     let unwritten = |error: ArchiveError| match error {
         ArchiveError::Io(error) => failed(&error),
         error => Failure::failed("io", error.to_string()),
     };
-    let file = File::create(path).map_err(|error| failed(&error))?;
     let mut writer =
         ArchiveWriter::begin(BufWriter::new(file), &source.manifest).map_err(unwritten)?;
     let bar = bar(context, source.manifest.totals().bytes);
@@ -242,7 +228,10 @@ pub fn import(
         of_testnet.map_err(|_| Failure::from(error))
     })?;
     let chain = genesis.chain_id();
-    let trust = trust.map_or_else(|| Trust::Genesis(Box::new(genesis)), Trust::Block);
+    let trust = match trust {
+        Some(block) => Trust::Blocks(block, Vec::new()),
+        None => Trust::Genesis(Box::new(genesis)),
+    };
     let mut carried = Carried::open(from, &trust)?;
     if carried.manifest().header().chain != chain {
         let message = format!(

@@ -4,6 +4,7 @@ mod archive;
 #[cfg_attr(not(feature = "s3"), path = "no_bucket.rs")]
 mod bucket;
 mod diff;
+mod draft;
 mod location;
 mod objects;
 mod source;

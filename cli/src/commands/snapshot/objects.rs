@@ -186,7 +186,7 @@ impl InBucket {
         let message = format!(
             "{} does not verify: chunk {} of {}, {}, below {}: {why}",
             self.name,
-            index.unwrap_or_default(),
+            index.unwrap_or_default() + 1,
             self.manifest.chunks().len(),
             chunk_name(chunk.id()),
             chunk.prefix,

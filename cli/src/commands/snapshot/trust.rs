@@ -16,9 +16,9 @@ use std::path::PathBuf;
 /// What to trust.
 #[derive(Clone, Debug, Default, Args)]
 pub struct TrustArgs {
-    /// Believe the snapshot if it is of this block, whoever its validators are
+    /// Believe the snapshot if it is of this block, whoever its validators are; of two snapshots, once for each
     #[arg(long, value_name = "HEIGHT:HASH")]
-    pub trust: Option<Checkpoint>,
+    pub trust: Vec<Checkpoint>,
     /// Believe it from this genesis [default: the one in the testnet's or node's folder]
     #[arg(long, value_name = "FILE", conflicts_with = "trust")]
     pub genesis: Option<PathBuf>,
@@ -29,8 +29,8 @@ pub struct TrustArgs {
 pub enum Trust {
     /// The validators of a genesis, and those who follow from them.
     Genesis(Box<Genesis>),
-    /// One block.
-    Block(Checkpoint),
+    /// A block, and more: a snapshot is held against the one of its height.
+    Blocks(Checkpoint, Vec<Checkpoint>),
 }
 
 impl TrustArgs {
@@ -39,8 +39,8 @@ impl TrustArgs {
     /// # Errors
     /// If there is nothing to trust.
     pub fn resolve(&self, context: &Context) -> Result<Trust> {
-        if let Some(checkpoint) = self.trust {
-            return Ok(Trust::Block(checkpoint));
+        if let Some((first, more)) = self.trust.split_first() {
+            return Ok(Trust::Blocks(*first, more.to_vec()));
         }
         let genesis = match &self.genesis {
             Some(path) => {
@@ -80,7 +80,11 @@ impl Trust {
                     .map_err(|error| ManifestError::Trusted(error.to_string()))?;
                 claimed.verify(&genesis.chain_id(), &trusted)
             }
-            Self::Block(checkpoint) => claimed.verify_block(*checkpoint),
+            Self::Blocks(first, more) => {
+                let height = claimed.height_claimed();
+                let of_it = more.iter().find(|block| block.height == height);
+                claimed.verify_block(*of_it.unwrap_or(first))
+            }
         }
     }
 }
@@ -108,5 +112,102 @@ pub fn unreadable(what: &str, error: &ArchiveError) -> Failure {
             format!("{what} does not verify: {error}"),
         )
         .help("get it again from where it came; nothing of it was used"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ledger::{
+        block::{CertifiedHeader, Header},
+        certificate::{Certificate, CommitSignature, SignedContent},
+        genesis::{GenesisAccount, GenesisValidator, PROTOCOL_VERSION, Parameters},
+        hash::BlockHash,
+        keys::SecretKey,
+        state::State,
+        units::{Amount, Height, Power, Round, TimestampMs},
+    };
+
+    /// The snapshot of a height of a chain with one validator.
+    fn snapshot(height: u64) -> Manifest {
+        let key = SecretKey::from_seed([1; 32]);
+        let genesis = Genesis {
+            protocol_version: PROTOCOL_VERSION,
+            chain_name: "made-up".into(),
+            time: TimestampMs(1),
+            parameters: Parameters::default(),
+            validators: vec![GenesisValidator {
+                name: "node0".into(),
+                public_key: key.public_key(),
+                power: Power(1),
+            }],
+            accounts: vec![GenesisAccount {
+                name: "alice".into(),
+                address: key.address(),
+                balance: Amount(1),
+            }],
+            generated: None,
+        };
+        let (state, set) = (
+            State::genesis(&genesis).unwrap(),
+            genesis.validator_set().unwrap(),
+        );
+        let header = Header {
+            protocol_version: PROTOCOL_VERSION,
+            chain: genesis.chain_id(),
+            height: Height(height),
+            round: Round(0),
+            parent: BlockHash::default(),
+            parent_certificate: Default::default(),
+            time: TimestampMs(1 + height),
+            proposer: key.address(),
+            transaction_ids: Default::default(),
+            transactions_root: Default::default(),
+            state_root: state.root(),
+            validators: set.hash(),
+            next_validators: set.hash(),
+        };
+        let mut certificate = Certificate {
+            height: header.height,
+            round: header.round,
+            block: header.hash(),
+            signatures: vec![],
+        };
+        certificate.signatures = vec![CommitSignature {
+            validator: key.address(),
+            signature: certificate.vote(key.address()).sign(&header.chain, &key),
+        }];
+        let certified = CertifiedHeader {
+            header,
+            certificate,
+        };
+        let chunk_bytes_max = state.parameters().chunk_bytes_max;
+        let made = Manifest::of_tree(state.tree(), certified, set, chunk_bytes_max);
+        made.unwrap().0
+    }
+
+    fn is_believed(snapshot: &Manifest, first: Checkpoint, more: &[Checkpoint]) -> bool {
+        let claimed = UntrustedManifest::decode(&snapshot.encode()).unwrap();
+        Trust::Blocks(first, more.to_vec()).verify(claimed).is_ok()
+    }
+
+    /// Two snapshots are compared, and of each the block is known.
+    #[test]
+    fn each_snapshot_is_held_against_the_block_of_its_height() {
+        let (older, newer) = (snapshot(5), snapshot(9));
+        let at = |snapshot: &Manifest| Checkpoint {
+            height: snapshot.height(),
+            hash: snapshot.block(),
+        };
+        for (first, second) in [(&older, &newer), (&newer, &older)] {
+            assert!(is_believed(&older, at(first), &[at(second)]));
+            assert!(is_believed(&newer, at(first), &[at(second)]));
+        }
+        assert!(!is_believed(&newer, at(&older), &[]));
+        let crossed = Checkpoint {
+            hash: at(&older).hash,
+            ..at(&newer)
+        };
+        assert!(!is_believed(&newer, at(&older), &[crossed]));
     }
 }

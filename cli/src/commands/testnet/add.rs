@@ -8,7 +8,7 @@ use crate::{
         query::validators,
         validator::{Change, wait_until_in_force},
     },
-    context::{Context, client_of},
+    context::{Context, best, client_of},
     failure::{Failure, Result},
     interrupt::{self, Known},
     output::Output,
@@ -126,6 +126,7 @@ fn left(name: &str, state: &str) -> Known {
         message: format!("{name} {state}"),
         help: how,
         found: Map::from_iter([("name".to_owned(), name.into())]),
+        ..Known::default()
     }
 }
 
@@ -230,9 +231,9 @@ impl Progress {
 /// Makes the newcomer a validator: approved by those of this testnet, and waited for until it votes.
 fn vote(context: &Context, member: &Member, others: &[Client]) -> Result {
     let public_key = member.dir.key()?.public_key();
-    let client = others
-        .first()
-        .ok_or_else(|| crate::testnet::not_running("every other node"))?;
+    let client =
+        best(others.to_vec()).ok_or_else(|| crate::testnet::not_running("every other node"))?;
+    let client = &client;
     let in_force = validators(client, None)?.validators;
     let power = in_force.iter().map(|v| v.power).min().unwrap_or(Power(1));
     let options = Options {

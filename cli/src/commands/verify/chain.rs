@@ -1,10 +1,11 @@
 //! `tintype verify chain`: follows the headers from what is trusted to the newest, as a light client.
 //!
-//! One node gives the headers, and none is believed: see [`ledger::light::follow`]. The others are asked for the last one. If
-//! they show another that is certified too, the chain has forked, and both are printed.
+//! The node that is furthest gives the headers, the others those that it has no more, and none is believed: see
+//! [`ledger::light::follow`]. All are asked for the last one. If they show another that is certified too, the chain has forked,
+//! and both are printed.
 
 use crate::{
-    client::Client,
+    client::{Client, Standing},
     context::Context,
     evidence::light_block,
     failure::{Exit, Failure, Result},
@@ -19,7 +20,7 @@ use ledger::{
     units::Height,
 };
 use serde::Serialize;
-use std::{str::FromStr, time::Duration};
+use std::{cmp::Reverse, collections::BTreeMap, str::FromStr, time::Duration};
 
 /// How long a node may take to say how far it is.
 const STATUS_LIMIT: Duration = Duration::from_secs(3);
@@ -101,22 +102,23 @@ pub fn run(context: &Context, args: &ChainArgs) -> Result {
     Ok(())
 }
 
-/// Follows the chain of the first node, and asks the others for its last block.
+/// Follows the chain of the node that is furthest, and asks the others for its last block.
 fn check(clients: &[Client], genesis: Result<Genesis>, args: &ChainArgs) -> Result<Report> {
-    let (first, height) = target(clients, args.height.map(Height))?;
-    let trusted = trusted(genesis, first, args.trust)?;
+    let sources = Sources::of(clients)?;
+    let trusted = trusted(genesis, &sources, args.trust)?;
     let period_ms = u64::try_from(args.trusting_period.0.as_millis()).unwrap_or(u64::MAX);
     let clock = Clock {
         now: now(),
         trusting_period_ms: period_ms,
     };
     let from = trusted.height();
+    let height = args.height.map_or(sources.height, Height);
     if height <= from {
         let message = format!("the chain is at height {height}, which is not ahead of {from}");
         return Err(Failure::new(Exit::Refused, "not_ahead", message)
             .help("wait for a block, or name an earlier one to trust"));
     }
-    let followed = followed(first, trusted.clone(), height, &clock)?;
+    let (first, followed) = followed(&sources, trusted.clone(), height, &clock)?;
     let mut report = Report {
         from,
         to: height,
@@ -136,38 +138,82 @@ fn check(clients: &[Client], genesis: Result<Genesis>, args: &ChainArgs) -> Resu
     for (client, witness) in clients.iter().zip(&report.nodes) {
         if let Some(other) = witness.hash.filter(|hash| *hash != report.hash) {
             // What does not verify is that node's lie alone, and says so.
-            self::followed(client, trusted, height, &clock)?;
-            return Err(forked(&report, first.name(), client.name(), other));
+            let its = sources.with_first(client);
+            let (second, followed) = self::followed(&its, trusted.clone(), height, &clock)?;
+            if followed.trusted.hash() == other {
+                return Err(forked(&report, first, second, other));
+            }
         }
     }
     Ok(report)
 }
 
-/// The node that gives the headers, and the height to follow to: one that all who follow the chain have.
-fn target(clients: &[Client], height: Option<Height>) -> Result<(&Client, Height)> {
-    let mut answering = Vec::new();
-    let mut last = None;
-    for client in clients {
-        match client.status(STATUS_LIMIT) {
-            Ok(status) => answering.push((client, status)),
-            Err(failure) => last = Some(failure),
+/// The nodes that answer, the one to be asked first in front.
+#[derive(Clone, Debug)]
+struct Sources<'a> {
+    clients: Vec<&'a Client>,
+    /// The height of the first.
+    height: Height,
+}
+
+impl<'a> Sources<'a> {
+    /// Who follows the whole chain before those that are behind or follow spaces, and of each kind the furthest first.
+    fn of(clients: &'a [Client]) -> Result<Self> {
+        let mut answering = Vec::new();
+        let mut last = None;
+        for client in clients {
+            match client.status(STATUS_LIMIT) {
+                Ok(status) => {
+                    answering.push((Standing::of(&status), Reverse(status.height), client));
+                }
+                Err(failure) => last = Some(failure),
+            }
+        }
+        answering.sort_by_key(|(standing, height, _)| (*standing, *height));
+        let Some((_, Reverse(height), _)) = answering.first() else {
+            let nobody = Failure::new(Exit::Unreachable, "unreachable", "no node answers");
+            return Err(last.unwrap_or(nobody));
+        };
+        Ok(Self {
+            height: *height,
+            clients: answering.iter().map(|(_, _, client)| *client).collect(),
+        })
+    }
+
+    /// The same, another one first.
+    fn with_first(&self, first: &'a Client) -> Self {
+        let others = self.clients.iter().filter(|c| c.url() != first.url());
+        Self {
+            clients: std::iter::once(first).chain(others.copied()).collect(),
+            height: self.height,
         }
     }
-    let ready = answering.iter().any(|(_, status)| status.ready);
-    let following = answering
-        .iter()
-        .filter(|(_, status)| status.ready || !ready);
-    match following.min_by_key(|(_, status)| status.height) {
-        Some((client, status)) => Ok((client, height.unwrap_or(status.height))),
-        None => Err(last
-            .unwrap_or_else(|| Failure::new(Exit::Unreachable, "unreachable", "no node answers"))),
+
+    /// The header of a height, and who gave it: old ones are not everywhere.
+    fn fetch(&self, height: Height) -> Result<(&'a Client, LightBlock)> {
+        let mut refusals = Vec::new();
+        let mut first = None;
+        for client in &self.clients {
+            match light_block(client, &height.to_string()) {
+                Ok(block) => return Ok((client, block)),
+                Err(failure) => {
+                    refusals.push(format!("{}: {}", client.name(), failure.message));
+                    first = first.or(Some(failure));
+                }
+            }
+        }
+        let nobody = || Failure::new(Exit::Unreachable, "unreachable", "no node answers");
+        Err(Failure {
+            message: refusals.join("; "),
+            ..first.unwrap_or_else(nobody)
+        })
     }
 }
 
 /// What everything is verified from.
 fn trusted(
     genesis: Result<Genesis>,
-    client: &Client,
+    sources: &Sources<'_>,
     checkpoint: Option<Checkpoint>,
 ) -> Result<Trusted> {
     let Some(checkpoint) = checkpoint else {
@@ -181,7 +227,7 @@ fn trusted(
             .map_err(|e| Failure::failed("genesis_malformed", e.to_string()));
     };
     let height = checkpoint.height;
-    let block = light_block(client, &height.to_string())?;
+    let (client, block) = sources.fetch(height)?;
     let trusted = Trusted::block(checkpoint, block)
         .map_err(|e| falsehood(client, &format!("height {height}: {e}")))?;
     if genesis.is_ok_and(|genesis| genesis.chain_id() != trusted.chain()) {
@@ -191,18 +237,29 @@ fn trusted(
     Ok(trusted)
 }
 
-/// Follows the headers of one node.
-fn followed(client: &Client, trusted: Trusted, height: Height, clock: &Clock) -> Result<Followed> {
-    let fetch = |height: Height| light_block(client, &height.to_string());
-    let target: LightBlock = fetch(height)?;
-    if target.header.height != height {
-        return Err(falsehood(client, "it answered with another height"));
-    }
-    follow(trusted, target, clock, fetch).map_err(|error| match error {
+/// Follows the headers to a height, and says who gave the last one.
+fn followed<'a>(
+    sources: &Sources<'a>,
+    trusted: Trusted,
+    height: Height,
+    clock: &Clock,
+) -> Result<(&'a str, Followed)> {
+    let mut givers: BTreeMap<Height, &Client> = BTreeMap::new();
+    let mut fetch = |height: Height| {
+        let (client, block) = sources.fetch(height)?;
+        givers.insert(height, client);
+        if block.header.height != height {
+            return Err(falsehood(client, "it answered with another height"));
+        }
+        Ok((client, block))
+    };
+    let (first, target) = fetch(height)?;
+    let followed = follow(trusted, target, clock, |height| Ok(fetch(height)?.1));
+    let followed = followed.map_err(|error: FollowError<Failure>| match error {
+        FollowError::Fetch { source, .. } if source.exit == Exit::Disagreement => source,
         FollowError::Fetch { height, source } => Failure {
             message: format!(
-                "the header of height {height} is needed to go on, and {} does not give it: {}",
-                client.name(),
+                "the header of height {height} is needed to go on, and no node gives it: {}",
                 source.message
             ),
             help: "ask a node that keeps more with --node, or trust a newer block with --trust"
@@ -215,8 +272,18 @@ fn followed(client: &Client, trusted: Trusted, height: Height, clock: &Clock) ->
             error.to_string(),
         )
         .help("--trust HEIGHT:HASH names a newer block, --trusting-period says how old one may be"),
-        error => falsehood(client, &error.to_string()),
-    })
+        error => {
+            let of = match error {
+                FollowError::Light { height, .. } | FollowError::FromFuture { height, .. } => {
+                    height
+                }
+                _ => height,
+            };
+            let giver = givers.get(&of).copied().unwrap_or(first);
+            falsehood(giver, &error.to_string())
+        }
+    })?;
+    Ok((first.name(), followed))
 }
 
 fn falsehood(client: &Client, why: &str) -> Failure {

@@ -1,6 +1,7 @@
 //! A testnet is made whole or not at all, and what is there is neither lost nor taken for something else.
 
 use super::*;
+use crate::failure::Exit;
 use node::config::{SyncMode, parse_key};
 
 #[test]
@@ -39,6 +40,36 @@ fn a_testnet_is_made_once_and_carried_on() {
             .code,
         "exists"
     );
+}
+
+#[test]
+fn a_node_that_cannot_be_made_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let testnet = Testnet::at(folder.path());
+    let plan = Plan {
+        validators: Some(1),
+        ..Plan::default()
+    };
+    ensure(&testnet, &plan).unwrap();
+    let of_no_name = Sync {
+        spaces: vec![String::new()],
+        ..Sync::default()
+    };
+    let failure = add_node(&testnet, Some("sp3"), of_no_name).unwrap_err();
+    assert_eq!(failure.exit, Exit::Usage, "{failure}");
+    assert!(
+        failure.message.contains("names of 1 to 256 bytes"),
+        "{failure}"
+    );
+    assert!(!testnet.node_dir("sp3").path().exists());
+    // Or if it fails half-way: the others cannot be wired to it.
+    let file = testnet.node_dir("node0").key_file();
+    let key = fs::read(&file).unwrap();
+    fs::write(&file, "no key").unwrap();
+    add_node(&testnet, Some("sp3"), Sync::default()).unwrap_err();
+    assert!(!testnet.node_dir("sp3").path().exists());
+    fs::write(&file, key).unwrap();
+    add_node(&testnet, Some("sp3"), Sync::default()).unwrap();
 }
 
 #[test]
@@ -106,7 +137,7 @@ fn nodes_that_are_added_at_once_have_names_and_ports_of_their_own() {
 fn a_creation_that_was_interrupted_is_begun_again() {
     let folder = tempfile::tempdir().unwrap();
     let testnet = Testnet::at(folder.path());
-    make_node(&testnet, "node0", Sync::default()).unwrap();
+    make_node(&testnet, &Config::named("node0")).unwrap();
     let alone = ensure(&testnet, &Plan::default()).unwrap_err();
     assert_eq!(alone.code, "genesis_missing", "it may be a node's only key");
     fs::create_dir(testnet.stage().dir()).unwrap();

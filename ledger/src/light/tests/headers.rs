@@ -43,6 +43,19 @@ fn a_set_that_moved_on_is_believed_as_long_as_a_third_stayed() {
     assert!(!error.is_lie(), "the sets may honestly have moved apart");
 }
 
+/// Two chains whose names begin alike are told apart.
+#[test]
+fn another_chain_is_named_in_full() {
+    let header = certified(9, &keys(1, 4));
+    let mut other = CHAIN;
+    other.0[31] ^= 1;
+    let error = verify_skipping(&other, &set(), &header, &set()).unwrap_err();
+    assert!(matches!(error, LightError::OtherChain { .. }), "{error}");
+    for chain in [CHAIN, other] {
+        assert!(error.to_string().contains(&chain.to_string()), "{error}");
+    }
+}
+
 #[test]
 fn strangers_with_a_quorum_of_their_own_prove_nothing() {
     let strangers = keys(100, 4);

@@ -305,7 +305,7 @@ impl Backend for Fake {
             return Err(NotHere::Future { asked, latest });
         }
         if asked < earliest {
-            return Err(NotHere::Pruned { earliest });
+            return Err(NotHere::StateGone { earliest });
         }
         Ok(inner.states[usize::try_from(asked.0).unwrap()]
             .clone()

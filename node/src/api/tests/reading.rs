@@ -338,6 +338,7 @@ fn every_reason_for_not_being_here_has_a_code() {
     let reasons = [
         (NotHere::Unknown("it".into()), 404),
         (NotHere::Pruned { earliest }, 410),
+        (NotHere::StateGone { earliest }, 410),
         (NotHere::Future { asked, latest }, 404),
         (NotHere::Ambiguous("abcdef01".into()), 400),
         (NotHere::Failed("disk".into()), 500),
@@ -346,4 +347,18 @@ fn every_reason_for_not_being_here_has_a_code() {
         let answer = ApiError::from(reason.clone()).into_response();
         assert_eq!(answer.status().as_u16(), status, "{reason}");
     }
+}
+
+/// Blocks can be fetched later, states cannot: nobody is told to fetch what is there.
+#[test]
+fn of_a_state_that_is_gone_no_backfill_is_promised() {
+    use crate::handle::NotHere;
+    let earliest = Height(90);
+    let said = |why: NotHere| format!("{:?}", ApiError::from(why));
+    assert!(said(NotHere::Pruned { earliest }).contains("sync.backfill"));
+    let of_state = said(NotHere::StateGone { earliest });
+    assert!(
+        !of_state.contains("backfill") && of_state.contains("state"),
+        "{of_state}"
+    );
 }

@@ -3,12 +3,13 @@
 pub(crate) mod chain;
 
 use super::{Fault, Report, verify_ledger};
-use crate::config::NodeDir;
+use crate::config::{Config, NodeDir};
 use chain::{Chain, certificate};
 use ledger::{
     block::{transaction_ids_hash, transactions_root},
     hash::StateRoot,
     state::Outcome,
+    store::Log,
     transaction::SignedTransaction,
     units::{Height, Round},
 };
@@ -121,6 +122,96 @@ fn an_end_that_is_missing_is_a_fault_when_a_snapshot_shows_that_there_was_more()
     let fault = report.fault.expect("a fault is found");
     assert_eq!((report.blocks, fault.height), (25, Some(Height(26))));
     assert!(fault.why.contains("height 30"), "{fault}");
+}
+
+/// A node goes on while it is audited: a manifest that cannot be read before block 40 and its snapshot are there holds the
+/// audit where it looks at the snapshots.
+#[test]
+fn a_node_that_takes_a_snapshot_meanwhile_is_at_no_fault() {
+    let (_keep, dir) = folder();
+    let chain = Chain::new(BLOCKS);
+    let mut before = Chain::new(BLOCKS);
+    before.blocks.truncate(39);
+    before.write(&dir, 1);
+    chain.snapshot(&dir, BLOCKS);
+    let slow = dir.snapshots().join("manifests").join("slow");
+    let made = std::process::Command::new("mkfifo").arg(&slow).status();
+    assert!(made.unwrap().success());
+    let audit = std::thread::spawn({
+        let dir = dir.clone();
+        move || audit(&dir)
+    });
+    // Opening it waits for the reader.
+    let held = fs::OpenOptions::new().write(true).open(&slow).unwrap();
+    chain.write(&dir, BLOCKS);
+    drop(held);
+    let report = audit.join().unwrap();
+    assert_eq!((report.fault, report.to), (None, Height(BLOCKS)));
+}
+
+#[test]
+fn a_log_that_is_gone_is_a_fault_when_a_snapshot_shows_that_there_was_one() {
+    let (_keep, dir) = folder();
+    let mut chain = Chain::new(BLOCKS);
+    chain.write(&dir, 1);
+    chain.snapshot(&dir, 30);
+    fs::create_dir(dir.index()).unwrap();
+    fs::remove_dir_all(dir.ledger()).unwrap();
+    let fault = audit(&dir).fault.expect("a fault is found");
+    assert!(fault.why.contains("height 30"), "{fault}");
+    // Emptied, rather than removed: it says itself which block comes first.
+    chain.blocks.clear();
+    Log::open(&dir.ledger())
+        .unwrap()
+        .0
+        .reset_to(Height(1))
+        .unwrap();
+    let fault = audit(&dir).fault.expect("a fault is found");
+    assert_eq!(fault.height, Some(Height(1)));
+    assert!(fault.why.contains("height 30"), "{fault}");
+}
+
+/// Of an import, of a node that was just started from it, and of one that is still fetching its first snapshot.
+#[test]
+fn a_node_that_begins_at_a_snapshot_has_no_fault_and_no_block_that_was_checked() {
+    let begins = |dir: &NodeDir| {
+        let report = audit(dir);
+        assert_eq!((report.fault, report.blocks), (None, 0));
+        let said = report.unchecked.join("; ");
+        assert!(
+            said.contains("begins at the snapshot of height 30"),
+            "{said}"
+        );
+    };
+    let (_keep, dir) = folder();
+    let chain = Chain::new(BLOCKS);
+    fs::write(dir.genesis_file(), chain.genesis.to_json()).unwrap();
+    chain.snapshot(&dir, 30);
+    begins(&dir);
+    fs::create_dir(dir.index()).unwrap();
+    let target = dir.snapshots().join("sync/target");
+    fs::write(&target, "").unwrap();
+    begins(&dir);
+    fs::remove_file(&target).unwrap();
+    Log::open(&dir.ledger())
+        .unwrap()
+        .0
+        .reset_to(Height(31))
+        .unwrap();
+    begins(&dir);
+}
+
+#[test]
+fn a_follower_of_spaces_is_said_to_keep_no_blocks() {
+    let (_keep, dir) = folder();
+    fs::write(dir.genesis_file(), Chain::new(0).genesis.to_json()).unwrap();
+    let mut config = Config::named("follower");
+    config.sync.spaces = vec!["notes".into()];
+    dir.write_config(&config).unwrap();
+    let report = audit(&dir);
+    assert_eq!(report.fault, None);
+    let said = report.unchecked.join("; ");
+    assert!(said.contains("keeps no blocks"), "{said}");
 }
 
 #[test]

@@ -69,7 +69,7 @@ pub(super) enum Lie {
     #[error("what came as block {height}: {why}")]
     NoBlock { height: Height, why: String },
     /// It is a block, and not the one that the chain has there.
-    #[error("what came as block {height} is {found:.8}, the chain has {expected:.8} there")]
+    #[error("what came as block {height} is {found}, the chain has {expected} there")]
     OtherBlock {
         height: Height,
         found: BlockHash,

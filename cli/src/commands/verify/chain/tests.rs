@@ -1,6 +1,7 @@
 //! The light client against nodes that are made up: they agree, one lies, or the chain has forked.
 
 use super::*;
+use crate::client::fake;
 use ledger::{
     block::Header,
     certificate::{Certificate, CommitSignature, SignedContent},
@@ -8,12 +9,9 @@ use ledger::{
     hash::StateRoot,
     keys::SecretKey,
     units::{Amount, Power, Round, TimestampMs},
+    validators::ValidatorSet,
 };
 use serde_json::{Value, json};
-use std::{
-    io::{BufRead, BufReader, Write},
-    net::TcpListener,
-};
 
 /// The height that everyone has.
 const HEIGHT: u64 = 9;
@@ -26,6 +24,10 @@ fn keys(first: u8) -> Vec<SecretKey> {
 }
 
 fn genesis() -> Genesis {
+    genesis_of(&keys(1))
+}
+
+fn genesis_of(keys: &[SecretKey]) -> Genesis {
     let validator = |(n, key): (usize, &SecretKey)| GenesisValidator {
         name: format!("node{n}"),
         public_key: key.public_key(),
@@ -36,10 +38,10 @@ fn genesis() -> Genesis {
         chain_name: "made-up".into(),
         time: now(),
         parameters: Parameters::default(),
-        validators: keys(1).iter().enumerate().map(validator).collect(),
+        validators: keys.iter().enumerate().map(validator).collect(),
         accounts: vec![GenesisAccount {
             name: "alice".into(),
-            address: keys(1)[0].address(),
+            address: keys[0].address(),
             balance: Amount(1),
         }],
         generated: None,
@@ -49,20 +51,38 @@ fn genesis() -> Genesis {
 /// A certified block with that root in it.
 fn block(genesis: &Genesis, root: u8, signers: &[SecretKey]) -> LightBlock {
     let validators = genesis.validator_set().unwrap();
+    certified(
+        genesis,
+        (HEIGHT, BlockHash::default()),
+        root,
+        signers,
+        &[validators.clone(), validators],
+    )
+}
+
+/// A certified block on a parent, with the validators of its height and those of the next.
+fn certified(
+    genesis: &Genesis,
+    (height, parent): (u64, BlockHash),
+    root: u8,
+    signers: &[SecretKey],
+    sets: &[ValidatorSet; 2],
+) -> LightBlock {
+    let [validators, next] = sets.clone();
     let header = Header {
         protocol_version: PROTOCOL_VERSION,
         chain: genesis.chain_id(),
-        height: Height(HEIGHT),
+        height: Height(height),
         round: Round(0),
-        parent: BlockHash::default(),
+        parent,
         parent_certificate: Default::default(),
-        time: TimestampMs(genesis.time.0 + 1),
+        time: TimestampMs(genesis.time.0 + height),
         proposer: signers[0].address(),
         transaction_ids: Default::default(),
         transactions_root: Default::default(),
         state_root: StateRoot([root; 32]),
         validators: validators.hash(),
-        next_validators: validators.hash(),
+        next_validators: next.hash(),
     };
     let mut certificate = Certificate {
         height: header.height,
@@ -83,38 +103,30 @@ fn block(genesis: &Genesis, root: u8, signers: &[SecretKey]) -> LightBlock {
 }
 
 /// A node that has one block, and says so to whoever asks.
-fn node(name: &str, block: &LightBlock) -> Client {
-    let hash = "00".repeat(32);
-    let status = json!({
-        "name": name, "version": "0", "public_key": hash, "chain_id": hash, "chain_name": "c",
-        "validator": true, "voting": true, "ready": true, "height": HEIGHT, "block_hash": null,
-        "block_time": null, "state_root": hash, "last_block_transactions": 0,
-        "earliest_block": null, "peers": 0, "p2p": [], "mempool": 0, "snapshot": null,
-        "sync": null, "alarm": null, "stands_still_seconds": null,
-    });
-    let light = json!({
-        "height": HEIGHT, "hash": block.header.hash(), "header": block.header,
-        "certificate": block.certificate, "validators": block.validators,
-    });
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let mut stream = stream.unwrap();
-            let mut request = String::new();
-            let mut reader = BufReader::new(&stream);
-            while reader.read_line(&mut request).unwrap() > 2 {}
-            let answer: &Value = match request.starts_with("GET /v1/status ") {
-                true => &status,
-                false => &light,
-            };
-            let body = answer.to_string();
-            let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n";
-            let length = format!("Content-Length: {}\r\n\r\n", body.len());
-            let _ = stream.write_all([head, &length, &body].concat().as_bytes());
-        }
-    });
-    Client::new(name, &url)
+fn node(name: &'static str, block: &LightBlock) -> Client {
+    node_at(name, HEIGHT, &[], std::slice::from_ref(block))
+}
+
+/// A node that says that it is at a height, and has these blocks.
+fn node_at(
+    name: &'static str,
+    height: u64,
+    spaces: &'static [&'static str],
+    blocks: &[LightBlock],
+) -> Client {
+    let light = |block: &LightBlock| {
+        let path = format!("/v1/light/{}", block.header.height);
+        let document = json!({
+            "height": block.header.height, "hash": block.header.hash(), "header": block.header,
+            "certificate": block.certificate, "validators": block.validators,
+        });
+        (path, document)
+    };
+    let blocks: BTreeMap<String, Value> = blocks.iter().map(light).collect();
+    fake::node(name, move |path| match path {
+        "/v1/status" => Some(fake::status(name, height, true, spaces)),
+        path => blocks.get(path).cloned(),
+    })
 }
 
 fn follow_all(clients: &[Client], genesis: &Genesis, trust: Option<Checkpoint>) -> Result<Report> {
@@ -140,6 +152,68 @@ fn nodes_that_agree_are_listed() {
     let hash = block.header.hash();
     assert!(report.nodes.iter().all(|node| node.hash == Some(hash)));
     assert_eq!(report.nodes.len(), 2);
+}
+
+/// Where it stands among the nodes, and how far it is, does not matter.
+#[test]
+fn a_follower_of_spaces_does_not_say_where_the_chain_ends() {
+    let genesis = genesis();
+    let block = block(&genesis, 1, &keys(1));
+    for height in [3, 50] {
+        let clients = [
+            node_at("flw", height, &["notes"], &[]),
+            node("node0", &block),
+        ];
+        let report = follow_all(&clients, &genesis, None).unwrap();
+        assert_eq!(report.to, Height(HEIGHT));
+        let said: Vec<bool> = report.nodes.iter().map(|n| n.hash.is_some()).collect();
+        assert_eq!(said, [false, true]);
+    }
+}
+
+/// The validators were replaced, and who is furthest has only the newest block.
+#[test]
+fn a_header_that_one_node_has_no_more_comes_from_another() {
+    let genesis = genesis();
+    let old = genesis.validator_set().unwrap();
+    let new = genesis_of(&keys(50)).validator_set().unwrap();
+    let mut parent = BlockHash::default();
+    let mut blocks = Vec::new();
+    for height in 1..HEIGHT {
+        let next = if height + 1 == HEIGHT { &new } else { &old };
+        let sets = [old.clone(), next.clone()];
+        let block = certified(&genesis, (height, parent), 1, &keys(1), &sets);
+        parent = block.header.hash();
+        blocks.push(block);
+    }
+    let newest = certified(
+        &genesis,
+        (HEIGHT, parent),
+        1,
+        &keys(50),
+        &[new.clone(), new],
+    );
+    let young = node_at("n9", HEIGHT, &[], std::slice::from_ref(&newest));
+    let keeps = node_at("node0", HEIGHT - 1, &[], &blocks);
+    let clients = [young.clone(), keeps];
+    let report = follow_all(&clients, &genesis, None).unwrap();
+    assert_eq!(
+        (report.to, report.validator_set_changes),
+        (Height(HEIGHT), 1)
+    );
+    let failure = follow_all(std::slice::from_ref(&young), &genesis, None).unwrap_err();
+    assert!(
+        failure.message.contains("no node gives it: n9: "),
+        "{failure}"
+    );
+    // What does not verify is the lie of who gave it.
+    for block in &mut blocks {
+        block.certificate.signatures.truncate(2);
+    }
+    let liar = node_at("liar", HEIGHT - 1, &[], &blocks);
+    let failure = follow_all(&[young, liar], &genesis, None).unwrap_err();
+    assert_eq!(failure.code, "verification_failed");
+    assert!(failure.message.contains("that liar shows"), "{failure}");
 }
 
 /// Three of four have signed both blocks: nobody's word decides, and both are shown.
