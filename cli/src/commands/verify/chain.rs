@@ -152,7 +152,7 @@ fn check(clients: &[Client], genesis: Result<Genesis>, args: &ChainArgs) -> Resu
 #[derive(Clone, Debug)]
 struct Sources<'a> {
     clients: Vec<&'a Client>,
-    /// The height of the first.
+    /// What half of the best of them have reached: one that claims to be far ahead or behind changes nothing.
     height: Height,
 }
 
@@ -170,12 +170,16 @@ impl<'a> Sources<'a> {
             }
         }
         answering.sort_by_key(|(standing, height, _)| (*standing, *height));
-        let Some((_, Reverse(height), _)) = answering.first() else {
+        let Some((best, ..)) = answering.first() else {
             let nobody = Failure::new(Exit::Unreachable, "unreachable", "no node answers");
             return Err(last.unwrap_or(nobody));
         };
+        let alike = answering
+            .iter()
+            .take_while(|(standing, ..)| standing == best);
+        let heights: Vec<Height> = alike.map(|(_, Reverse(height), _)| *height).collect();
         Ok(Self {
-            height: *height,
+            height: heights[heights.len() / 2],
             clients: answering.iter().map(|(_, _, client)| *client).collect(),
         })
     }

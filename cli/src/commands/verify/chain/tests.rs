@@ -295,3 +295,18 @@ fn a_period_has_a_unit() {
         assert_eq!(seconds(wrong), None, "{wrong}");
     }
 }
+
+/// One node that boasts of blocks that nobody has, or lags, does not move where the chain is followed to.
+#[test]
+fn half_of_the_nodes_have_what_is_followed_to() {
+    for (heights, expected) in [
+        (&[1_000_000, 9, 9, 8][..], 9),
+        (&[9, 9, 9, 1], 9),
+        (&[10, 9], 9),
+        (&[7], 7),
+    ] {
+        let node = |height: &u64| node_at("node", *height, &[], &[]);
+        let clients: Vec<Client> = heights.iter().map(node).collect();
+        assert_eq!(Sources::of(&clients).unwrap().height, Height(expected));
+    }
+}
