@@ -27,7 +27,8 @@ use std::{fmt, path::Path};
 #[derive(Debug)]
 pub struct Checker<'a> {
     genesis: Option<Genesis>,
-    client: &'a Client,
+    /// None of an answer in a file, for which nobody is asked.
+    client: Option<&'a Client>,
     /// The height that was asked for, if one was.
     at: Option<u64>,
     /// Whether what cannot be verified is wanted all the same.
@@ -58,10 +59,20 @@ impl<'a> Checker<'a> {
         let there = testnet.genesis_file().exists();
         Ok(Self {
             genesis: there.then(|| testnet.genesis()).transpose()?,
-            client,
+            client: Some(client),
             at,
             unverified: false,
         })
+    }
+
+    /// For an answer in a file, against this genesis.
+    pub const fn offline(genesis: Genesis) -> Self {
+        Self {
+            genesis: Some(genesis),
+            client: None,
+            at: None,
+            unverified: false,
+        }
     }
 
     /// As this one, but what cannot be verified is no failure if it is wanted so.
@@ -85,7 +96,7 @@ impl<'a> Checker<'a> {
         path: &str,
         name: &<A::Entry as Entry>::Name,
     ) -> Result<(A, bool)> {
-        match self.client.find(path)? {
+        match self.client()?.find(path)? {
             Found::There(answer) => {
                 let verified = self.confirms(&answer, name)?;
                 Ok((answer, verified))
@@ -224,6 +235,22 @@ impl<'a> Checker<'a> {
         Ok(state)
     }
 
+    fn client(&self) -> Result<&Client> {
+        let offline = || Failure::failed("offline", "no node is asked");
+        self.client.ok_or_else(offline)
+    }
+
+    fn light_block(&self, height: Height) -> Result<LightBlock> {
+        light_block(self.client()?, &height.to_string())
+    }
+
+    fn answer(&self) -> String {
+        match self.client {
+            Some(client) => format!("the answer of {}", client.name()),
+            None => "the answer in the file".into(),
+        }
+    }
+
     fn genesis(&self) -> Believed<&Genesis> {
         let none = || Doubt::Unproven("no genesis is known here".into());
         self.genesis.as_ref().ok_or_else(none)
@@ -238,7 +265,7 @@ impl<'a> Checker<'a> {
         let set = if header.validators == trusted.validators().hash() {
             trusted.validators().clone()
         } else {
-            let block = light_block(self.client, &height.to_string());
+            let block = self.light_block(height);
             match block.map(|block| block.validators) {
                 Ok(set) if set.hash() == header.validators => set,
                 _ => {
@@ -252,7 +279,7 @@ impl<'a> Checker<'a> {
             now: now(),
             trusting_period_ms: u64::MAX,
         };
-        let fetch = |height: Height| light_block(self.client, &height.to_string());
+        let fetch = |height: Height| self.light_block(height);
         match follow(trusted, LightBlock::new(certified, set), &clock, fetch) {
             Ok(followed) => {
                 let state = followed.trusted.state();
@@ -275,10 +302,7 @@ impl<'a> Checker<'a> {
 
     /// The failure of an answer that is false.
     pub fn falsehood(&self, why: &str) -> Failure {
-        let message = format!(
-            "the answer of {} does not verify: {why}",
-            self.client.name()
-        );
+        let message = format!("{} does not verify: {why}", self.answer());
         Failure::new(Exit::Disagreement, "verification_failed", message)
             .help("ask another node; `tintype verify roots` shows whether they agree")
     }
@@ -286,12 +310,18 @@ impl<'a> Checker<'a> {
     /// The failure of an answer that may be true, and is the node's word alone.
     fn unverifiable(&self, why: &str) -> Failure {
         let message = format!(
-            "the answer of {} cannot be verified, and is not shown: {why}",
-            self.client.name()
+            "{} cannot be verified, and is not shown: {why}",
+            self.answer()
         );
-        Failure::new(Exit::Disagreement, "unverified", message).help(
-            "ask another node; `tintype query ... --unverified` shows what this one says all the same",
-        )
+        let help = match self.client {
+            Some(_) => {
+                "ask another node; `tintype query ... --unverified` shows what this one says all the same"
+            }
+            None => {
+                "save it with its proof: `tintype query ... --json --proof`, or curl with `?proof=true`"
+            }
+        };
+        Failure::new(Exit::Disagreement, "unverified", message).help(help)
     }
 
     /// Passes over that something is not proven, if that is wanted or cannot be otherwise.

@@ -25,6 +25,9 @@ pub struct QueryArgs {
     /// Show also what cannot be verified, as the node's word: `verified` is then false
     #[arg(long, global = true)]
     pub unverified: bool,
+    /// Keep the proof in the JSON document, which `tintype verify answer` then checks anywhere
+    #[arg(long, global = true)]
+    pub proof: bool,
     /// What to ask for.
     #[command(subcommand)]
     pub what: What,
@@ -72,6 +75,17 @@ pub enum What {
 /// # Errors
 /// Exit code 3 with `not_found` for what is not there, 4 if an answer is false or cannot be verified, 5 if no node answers.
 pub fn run(context: &Context, args: &QueryArgs) -> Result {
+    if args.proof && !context.out.is_json() {
+        return Err(Failure::usage("--proof is of a JSON document").help("give --json too"));
+    }
+    let has_none = matches!(
+        args.what,
+        What::Tx { .. } | What::Block { .. } | What::Space { all: true, .. }
+    );
+    if args.proof && has_none {
+        let message = "--proof is of one entry: an account, a record, a space, or the validators";
+        return Err(Failure::usage(message).help("leave it out"));
+    }
     if args.height.is_some() && matches!(args.what, What::Tx { .. } | What::Block { .. }) {
         let message =
             "--height is of the state that is asked, and of no use for a transaction or block";
@@ -94,6 +108,16 @@ fn checker<'a>(context: &Context, client: &'a Client, args: &QueryArgs) -> Resul
     Ok(checker.unverified(args.unverified))
 }
 
+/// Adds to a document what it takes to check it again, if that is wanted.
+fn keep_proof(document: &mut Value, evidence: &api::Evidence, args: &QueryArgs) {
+    let Some(fields) = document.as_object_mut().filter(|_| args.proof) else {
+        return;
+    };
+    fields.insert("proof".into(), json!(evidence.proof));
+    fields.insert("header".into(), json!(evidence.header));
+    fields.insert("certificate".into(), json!(evidence.certificate));
+}
+
 fn ask_account(context: &Context, text: &str, args: &QueryArgs) -> Result {
     let names = Names::of(&context.dir);
     let address = names.address(text)?;
@@ -103,7 +127,8 @@ fn ask_account(context: &Context, text: &str, args: &QueryArgs) -> Result {
     let checker = checker(context, &client, args)?;
     let (account, verified) = checker.ask::<api::Account>(&path, &address)?;
     let name = names.name_of(&address);
-    let document = account_document(&account, name.as_deref(), &address, verified);
+    let mut document = account_document(&account, name.as_deref(), &address, verified);
+    keep_proof(&mut document, &account.evidence, args);
     context.out.result(&document, || {
         fields(&[
             ("name", or_dash(name.clone())),
@@ -130,6 +155,7 @@ fn account_document(
         "address": address,
         "balance": account.balance,
         "nonce": account.nonce,
+        "entries": account.entries,
         "height": account.evidence.height,
         "state_root": account.evidence.state_root,
         "verified": verified,
@@ -149,9 +175,10 @@ fn ask_record(context: &Context, space: &str, key: &str, args: &QueryArgs) -> Re
     let place = (space.to_owned(), key.as_bytes().to_vec());
     let (record, verified) = checker.ask::<api::Record>(&path, &place)?;
     let evidence = &record.evidence;
-    let document = json!({
+    let mut document = json!({
         "space": space,
         "key": key,
+        "key_hex": record.key_hex,
         "value": record.value,
         "value_hex": record.value_hex,
         "version": record.version,
@@ -161,6 +188,7 @@ fn ask_record(context: &Context, space: &str, key: &str, args: &QueryArgs) -> Re
         "state_root": evidence.state_root,
         "verified": verified,
     });
+    keep_proof(&mut document, evidence, args);
     let writer = Names::of(&context.dir).name_of(&record.writer);
     context.out.result(&document, || {
         let hex = || format!("0x{}", record.value_hex);
@@ -189,12 +217,14 @@ fn ask_validators(context: &Context, args: &QueryArgs) -> Result {
     let (answer, verified) = checker.ask::<api::Validators>(&path, &())?;
     let height = answer.evidence.height;
     let list = called(answer.validators, &Names::of(&context.dir));
-    let document = json!({
+    let mut document = json!({
         "height": height,
         "validators": list,
+        "total_power": answer.total_power,
         "state_root": answer.evidence.state_root,
         "verified": verified,
     });
+    keep_proof(&mut document, &answer.evidence, args);
     context.out.result(&document, || {
         let row = |v: &api::Validator| {
             vec![

@@ -174,7 +174,8 @@ impl Chain {
         url
     }
 
-    fn answer(&self, target: &str) -> Said {
+    /// What an honest node says.
+    pub fn answer(&self, target: &str) -> Said {
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         let height = query.split('&').find_map(|p| p.strip_prefix("height="));
         let latest = self.blocks.len();

@@ -59,10 +59,21 @@ impl World {
 
     /// Asks the node, and gives the exit code and the one document.
     fn query(&self, node: &str, line: &str) -> (i32, Value) {
+        self.run(&format!("query --node {node} {line}"))
+    }
+
+    /// Saves an answer, and checks it offline.
+    fn verify(&self, answer: &Value) -> (i32, Value) {
+        let file = self.dir.path().join("answer.json");
+        std::fs::write(&file, answer.to_string()).unwrap();
+        self.run(&format!("verify answer {}", file.display()))
+    }
+
+    fn run(&self, line: &str) -> (i32, Value) {
         let output = Command::new(env!("CARGO_BIN_EXE_tintype"))
             .env("TINTYPE_DIR", self.dir.path())
-            .args(["query", "--json", "--node", node])
             .args(line.split(' '))
+            .arg("--json")
             .output()
             .unwrap();
         let text = String::from_utf8(output.stdout).unwrap();
@@ -328,4 +339,65 @@ fn without_a_genesis_nothing_is_verified_and_with_a_broken_one_nothing_is_asked(
     for line in ["validators", "block latest"] {
         assert_eq!(world.shown(&node, line)["verified"], false, "{line}");
     }
+}
+
+/// What was saved is checked by what stands in it, and its fields are compared with what is proven.
+#[test]
+fn a_saved_answer_is_checked_offline() {
+    let world = World::new();
+    let node = world.honest();
+    let alice = world.chain.alice.address();
+    let asked = [
+        "account alice",
+        "record notes hello",
+        "space notes",
+        "validators",
+    ];
+    let mut saved: Vec<Value> = asked
+        .iter()
+        .map(|line| world.shown(&node, &format!("{line} --proof")))
+        .collect();
+    saved.extend(
+        [
+            format!("/v1/accounts/{alice}?proof=true"),
+            format!("/v1/accounts/{alice}?height=0&proof=true"),
+            "/v1/spaces/notes/records/hello?proof=true".into(),
+            "/v1/spaces/notes?proof=true".into(),
+            "/v1/validators?proof=true".into(),
+            "/v1/blocks/2".into(),
+        ]
+        .map(|target| world.chain.answer(&target).1),
+    );
+    for answer in &saved {
+        let (exit, report) = world.verify(answer);
+        let found = (exit, &report["verified"], &report["height"]);
+        assert_eq!(found, (0, &json!(true), &answer["height"]), "{report}");
+    }
+    for (n, place, lie) in [
+        (0, "/balance", json!(999_999_999)),
+        (0, "/address", json!("07".repeat(32))),
+        (1, "/value", json!("LIE")),
+        (1, "/key", json!("OTHER")),
+        (2, "/changes", json!(77)),
+        (3, "/validators/0/power", json!(9)),
+        (5, "/nonce", json!(77)),
+        (9, "/state_root", json!("07".repeat(32))),
+    ] {
+        let mut bent = saved[n].clone();
+        *bent.pointer_mut(place).unwrap() = lie;
+        let (exit, report) = world.verify(&bent);
+        let found = (exit, &report["error"]["code"]);
+        assert_eq!(
+            found,
+            (4, &json!("verification_failed")),
+            "{place}: {report}"
+        );
+    }
+    let bare = world.shown(&node, "account alice");
+    let (exit, report) = world.verify(&bare);
+    assert_eq!((exit, &report["error"]["code"]), (4, &json!("unverified")));
+    let (exit, report) = world.verify(&json!({"x": 1}));
+    assert_eq!((exit, &report["error"]["code"]), (1, &json!("bad_answer")));
+    let (exit, report) = world.query(&node, "block 1 --proof");
+    assert_eq!((exit, &report["error"]["code"]), (2, &json!("usage")));
 }

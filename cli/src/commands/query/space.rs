@@ -1,6 +1,6 @@
 //! `tintype query space`: a space, and all of its records.
 
-use super::{QueryArgs, checker};
+use super::{QueryArgs, checker, keep_proof};
 use crate::{
     api,
     client::{Client, query, segment},
@@ -21,7 +21,8 @@ pub(super) fn ask_space(context: &Context, name: &str, args: &QueryArgs) -> Resu
     let client = context.client()?;
     let checker = checker(context, &client, args)?;
     let (space, verified) = space(&checker, name, args.height)?;
-    let document = json!({
+    // Of what is in it only the proof of its records tells: `--all`.
+    let mut document = json!({
         "space": name,
         "owner": space.owner,
         "writers": space.writers,
@@ -29,7 +30,13 @@ pub(super) fn ask_space(context: &Context, name: &str, args: &QueryArgs) -> Resu
         "height": space.evidence.height,
         "state_root": space.evidence.state_root,
         "verified": verified,
+        "node_says": {
+            "records": space.records,
+            "bytes": space.bytes,
+            "records_root": space.records_root,
+        },
     });
+    keep_proof(&mut document, &space.evidence, args);
     let names = Names::of(&context.dir);
     let called = |address: &Address| {
         let name = names.name_of(address);
