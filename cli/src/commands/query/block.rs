@@ -5,6 +5,7 @@ use crate::{
     answer::{is_in, meaning, outcome_of},
     api::{self, TransactionAnswer, TransactionState},
     client::{Client, segment},
+    commands::tx,
     context::Context,
     evidence::Checker,
     failure::{Exit, Result},
@@ -69,9 +70,9 @@ pub(super) fn ask_transaction(context: &Context, id: &str, args: &QueryArgs) -> 
     let checker = checker(context, &client, args)?;
     let found = transaction(&checker, &client, id)?;
     context.out.result(&found.document(), || {
-        let mut text = super::super::tx::text(&found.answer);
-        text.push_str(&fields(&[("verified", found.verdict(&checker))]));
-        text
+        let mut pairs = tx::pairs(&found.answer);
+        pairs.push(("verified", found.verdict(&checker)));
+        fields(&pairs)
     });
     Ok(())
 }
