@@ -212,7 +212,7 @@ impl Chain {
         view.entry::<E>(name).unwrap()
     }
 
-    fn absent(evidence: api::Evidence) -> Said {
+    fn absent(evidence: &api::Evidence) -> Said {
         let error = json!({"code": "not_found", "message": "there is none", "help": ""});
         (404, json!({"error": error, "absence": evidence}))
     }
@@ -220,7 +220,7 @@ impl Chain {
     fn account(&self, address: Address, at: usize) -> Said {
         let evidence = self.evidence(&Key::Account(address), at);
         let Some(account) = self.entry::<entries::Account>(&address, at) else {
-            return Self::absent(evidence);
+            return Self::absent(&evidence);
         };
         let answer = api::Account {
             name: Some("alice".into()),
@@ -238,7 +238,7 @@ impl Chain {
         let name = (space.to_owned(), key.as_bytes().to_vec());
         let evidence = self.evidence(&entries::Record::key(&name), at);
         let Some(record) = self.entry::<entries::Record>(&name, at) else {
-            return Self::absent(evidence);
+            return Self::absent(&evidence);
         };
         let answer = api::Record {
             space: space.into(),
