@@ -4,6 +4,7 @@
 //! there is no back door. See `commands` for one file a command, [`testnet`] for the launcher, [`output`] for all that
 //! is printed.
 
+pub mod answer;
 pub mod api;
 pub mod args;
 pub mod bench;

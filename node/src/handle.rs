@@ -273,6 +273,10 @@ pub trait Backend: Send + Sync + 'static {
     fn block(&self, name: &BlockName) -> Result<CommittedBlock, NotHere>;
     /// The validators of that hash, if this chain had them since this node's history begins.
     fn validator_set(&self, hash: &ValidatorSetHash) -> Option<ValidatorSet>;
+    /// The certified header that came with the state this node's history begins after: of that block it has nothing else.
+    fn began_after(&self) -> Option<CertifiedHeader> {
+        None
+    }
     /// A block's header with all that a light client needs to believe it.
     ///
     /// # Errors
@@ -322,7 +326,7 @@ pub trait Backend: Send + Sync + 'static {
     fn wait_for(&self, id: TxId, timeout: Duration) -> Answering<'_, TransactionStatus>;
 }
 
-/// What a light client needs of a block that the node has whole.
+/// What a light client needs of a block that the node has whole, or that its history begins after.
 ///
 /// # Errors
 /// [`NotHere`].
@@ -330,17 +334,27 @@ pub fn light_block_of<B: Backend + ?Sized>(
     backend: &B,
     name: &BlockName,
 ) -> Result<LightBlock, NotHere> {
-    let CommittedBlock {
-        block, certificate, ..
-    } = backend.block(name)?;
-    let header = block.header;
+    let is_meant = |began: &CertifiedHeader| match name {
+        BlockName::Height(height) => *height == began.header.height,
+        // That it has no latest block says that it has none.
+        BlockName::Latest => true,
+        BlockName::Hash(_) => false,
+    };
+    let certified = match backend.block(name) {
+        Ok(committed) => CertifiedHeader {
+            header: committed.block.header,
+            certificate: committed.certificate,
+        },
+        Err(pruned @ NotHere::Pruned { .. }) => {
+            backend.began_after().filter(is_meant).ok_or(pruned)?
+        }
+        Err(why) => return Err(why),
+    };
+    let header = &certified.header;
     let validators = backend.validator_set(&header.validators);
     let unknown = || NotHere::Unknown(format!("the validator set of height {}", header.height));
-    Ok(LightBlock {
-        validators: validators.ok_or_else(unknown)?,
-        header,
-        certificate,
-    })
+    let validators = validators.ok_or_else(unknown)?;
+    Ok(LightBlock::new(certified, validators))
 }
 
 /// A running node, to those who ask it.

@@ -66,9 +66,8 @@ pub fn run(
 /// The parameters in force, proven.
 fn in_force(context: &Context, client: &Client) -> Result<Parameters> {
     let path = format!("/v1/parameters{}", query(None, &["proof=true"]));
-    let answer: ChainParameters = client.get(&path)?;
-    let checker = Checker::new(&context.dir, client, None);
-    checker.holds(&answer.evidence, &(), Some(&answer.parameters))?;
+    let checker = Checker::new(&context.dir, client, None)?;
+    let (answer, _) = checker.ask::<ChainParameters>(&path, &())?;
     Ok(answer.parameters)
 }
 

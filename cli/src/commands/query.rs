@@ -1,9 +1,10 @@
 //! `tintype query`: what the ledger holds.
 
+mod block;
 mod space;
 
 use crate::{
-    api::{self, TransactionAnswer},
+    api,
     client::{Client, query, segment},
     context::Context,
     evidence::Checker,
@@ -12,11 +13,8 @@ use crate::{
     table::{fields, grouped, or_dash, table},
 };
 use clap::{Args, Subcommand};
-use ledger::{
-    state::entries,
-    validators::{Validator, ValidatorSet},
-};
-use serde_json::json;
+use ledger::hash::Address;
+use serde_json::{Value, json};
 
 /// `tintype query ...`
 #[derive(Debug, Args)]
@@ -24,6 +22,12 @@ pub struct QueryArgs {
     /// Ask for the state after this height [default: the newest]
     #[arg(long, global = true, value_name = "H")]
     pub height: Option<u64>,
+    /// Show also what cannot be verified, as the node's word: `verified` is then false
+    #[arg(long, global = true)]
+    pub unverified: bool,
+    /// Keep the proof in the JSON document, which `tintype verify answer` then checks anywhere
+    #[arg(long, global = true)]
+    pub proof: bool,
     /// What to ask for.
     #[command(subcommand)]
     pub what: What,
@@ -69,49 +73,62 @@ pub enum What {
 /// Asks.
 ///
 /// # Errors
-/// Exit code 3 with `not_found` for what is not there, 5 if no node answers.
+/// Exit code 3 with `not_found` for what is not there, 4 if an answer is false or cannot be verified, 5 if no node answers.
 pub fn run(context: &Context, args: &QueryArgs) -> Result {
-    let at = args.height;
-    if at.is_some() && matches!(args.what, What::Tx { .. } | What::Block { .. }) {
+    if args.proof && !context.out.is_json() {
+        return Err(Failure::usage("--proof is of a JSON document").help("give --json too"));
+    }
+    let has_none = matches!(
+        args.what,
+        What::Tx { .. } | What::Block { .. } | What::Space { all: true, .. }
+    );
+    if args.proof && has_none {
+        let message = "--proof is of one entry: an account, a record, a space, or the validators";
+        return Err(Failure::usage(message).help("leave it out"));
+    }
+    if args.height.is_some() && matches!(args.what, What::Tx { .. } | What::Block { .. }) {
         let message =
             "--height is of the state that is asked, and of no use for a transaction or block";
         return Err(Failure::usage(message).help("leave it out"));
     }
     match &args.what {
-        What::Account { account } => ask_account(context, account, at),
-        What::Record { space, key } => ask_record(context, space, key, at),
-        What::Space { space, all: false } => space::ask_space(context, space, at),
-        What::Space { space, all: true } => space::list_records(context, space, at),
-        What::Tx { id } => ask_transaction(context, id),
-        What::Block { block } => ask_block(context, block),
-        What::Validators => ask_validators(context, at),
+        What::Account { account } => ask_account(context, account, args),
+        What::Record { space, key } => ask_record(context, space, key, args),
+        What::Space { space, all: false } => space::ask_space(context, space, args),
+        What::Space { space, all: true } => space::list_records(context, space, args),
+        What::Tx { id } => block::ask_transaction(context, id, args),
+        What::Block { block } => block::ask_block(context, block, args),
+        What::Validators => ask_validators(context, args),
     }
 }
 
-fn ask_account(context: &Context, text: &str, at: Option<u64>) -> Result {
+/// What checks the answers to it.
+fn checker<'a>(context: &Context, client: &'a Client, args: &QueryArgs) -> Result<Checker<'a>> {
+    let checker = Checker::new(&context.dir, client, args.height)?;
+    Ok(checker.unverified(args.unverified))
+}
+
+/// Adds to a document what it takes to check it again, if that is wanted.
+fn keep_proof(document: &mut Value, evidence: &api::Evidence, args: &QueryArgs) {
+    let Some(fields) = document.as_object_mut().filter(|_| args.proof) else {
+        return;
+    };
+    fields.insert("proof".into(), json!(evidence.proof));
+    fields.insert("header".into(), json!(evidence.header));
+    fields.insert("certificate".into(), json!(evidence.certificate));
+}
+
+fn ask_account(context: &Context, text: &str, args: &QueryArgs) -> Result {
     let names = Names::of(&context.dir);
     let address = names.address(text)?;
     let client = context.client()?;
-    let path = format!("/v1/accounts/{address}{}", query(at, &["proof=true"]));
-    let checker = Checker::new(&context.dir, &client, at);
-    let account: api::Account = checker.ask::<_, entries::Account>(&path, &address)?;
-    let claimed = entries::Account {
-        balance: account.balance,
-        nonce: account.nonce,
-        entries: account.entries,
-    };
-    let verified = checker.holds(&account.evidence, &address, Some(&claimed))?;
-    let name = names.name_of(&address).or(account.name);
-    let document = json!({
-        "name": name,
-        "address": address,
-        "balance": account.balance,
-        "nonce": account.nonce,
-        "next_nonce": account.next_nonce,
-        "height": account.evidence.height,
-        "state_root": account.evidence.state_root,
-        "verified": verified,
-    });
+    let path = query(args.height, &["proof=true"]);
+    let path = format!("/v1/accounts/{address}{path}");
+    let checker = checker(context, &client, args)?;
+    let (account, verified) = checker.ask::<api::Account>(&path, &address)?;
+    let name = names.name_of(&address);
+    let mut document = account_document(&account, name.as_deref(), &address, verified);
+    keep_proof(&mut document, &account.evidence, args);
     context.out.result(&document, || {
         fields(&[
             ("name", or_dash(name.clone())),
@@ -126,32 +143,42 @@ fn ask_account(context: &Context, text: &str, at: Option<u64>) -> Result {
     Ok(())
 }
 
-fn ask_record(context: &Context, space: &str, key: &str, at: Option<u64>) -> Result {
+/// What scripts are told of an account. Its next nonce depends on what waits on the node, which no proof shows.
+fn account_document(
+    account: &api::Account,
+    name: Option<&str>,
+    address: &Address,
+    verified: bool,
+) -> Value {
+    json!({
+        "name": name,
+        "address": address,
+        "balance": account.balance,
+        "nonce": account.nonce,
+        "entries": account.entries,
+        "height": account.evidence.height,
+        "state_root": account.evidence.state_root,
+        "verified": verified,
+        "node_says": {"next_nonce": account.next_nonce},
+    })
+}
+
+fn ask_record(context: &Context, space: &str, key: &str, args: &QueryArgs) -> Result {
     let client = context.client()?;
-    let query = query(at, &["proof=true"]);
+    let query = query(args.height, &["proof=true"]);
     let path = format!(
         "/v1/spaces/{}/records/{}{query}",
         segment(space),
         segment(key)
     );
-    let checker = Checker::new(&context.dir, &client, at);
+    let checker = checker(context, &client, args)?;
     let place = (space.to_owned(), key.as_bytes().to_vec());
-    let record: api::Record = checker.ask::<_, entries::Record>(&path, &place)?;
-    let value = match &record.value {
-        Some(text) => text.clone().into_bytes(),
-        None => hex::decode(&record.value_hex).unwrap_or_default(),
-    };
-    let claimed = entries::Record {
-        value,
-        version: record.version,
-        writer: record.writer,
-        written_at: record.written_at,
-    };
+    let (record, verified) = checker.ask::<api::Record>(&path, &place)?;
     let evidence = &record.evidence;
-    let verified = checker.holds(evidence, &place, Some(&claimed))?;
-    let document = json!({
-        "space": record.space,
-        "key": record.key,
+    let mut document = json!({
+        "space": space,
+        "key": key,
+        "key_hex": record.key_hex,
         "value": record.value,
         "value_hex": record.value_hex,
         "version": record.version,
@@ -161,12 +188,13 @@ fn ask_record(context: &Context, space: &str, key: &str, at: Option<u64>) -> Res
         "state_root": evidence.state_root,
         "verified": verified,
     });
+    keep_proof(&mut document, evidence, args);
     let writer = Names::of(&context.dir).name_of(&record.writer);
     context.out.result(&document, || {
         let hex = || format!("0x{}", record.value_hex);
         fields(&[
-            ("space", record.space.clone()),
-            ("key", record.key.clone()),
+            ("space", space.to_owned()),
+            ("key", key.to_owned()),
             ("value", record.value.clone().unwrap_or_else(hex)),
             ("version", record.version.to_string()),
             (
@@ -182,88 +210,21 @@ fn ask_record(context: &Context, space: &str, key: &str, at: Option<u64>) -> Res
     Ok(())
 }
 
-fn ask_transaction(context: &Context, id: &str) -> Result {
+fn ask_validators(context: &Context, args: &QueryArgs) -> Result {
     let client = context.client()?;
-    let answer: TransactionAnswer = client.get(&format!("/v1/transactions/{}", segment(id)))?;
-    let document = api::without_help(&answer);
-    context.out.result(&document, || super::tx::text(&answer));
-    Ok(())
-}
-
-fn ask_block(context: &Context, name: &str) -> Result {
-    let client = context.client()?;
-    let block: api::Block = client.get(&format!("/v1/blocks/{}", segment(name)))?;
-    let proposer = Names::of(&context.dir).name_of(&block.proposer);
-    context.out.result(&block_document(&block), || {
-        let mut text = fields(&[
-            ("height", grouped(block.height.0)),
-            ("hash", block.hash.to_string()),
-            ("parent", block.parent.to_string()),
-            ("time", format!("{} ms since 1970", block.time)),
-            (
-                "proposer",
-                proposer.unwrap_or_else(|| block.proposer.to_string()),
-            ),
-            ("state root", block.state_root.to_string()),
-            ("transactions", grouped(block.transactions.len() as u64)),
-        ]);
-        for id in &block.transactions {
-            text.push_str(&format!("  {id}\n"));
-        }
-        text
-    });
-    Ok(())
-}
-
-/// What scripts are told of a block: the header is spelt out, not repeated.
-fn block_document(block: &api::Block) -> serde_json::Value {
-    json!({
-        "height": block.height,
-        "hash": block.hash,
-        "parent": block.parent,
-        "time": block.time,
-        "proposer": block.proposer,
-        "state_root": block.state_root,
-        "transactions": block.transactions,
-        "certificate": block.certificate,
-    })
-}
-
-fn ask_validators(context: &Context, at: Option<u64>) -> Result {
-    let client = context.client()?;
-    let path = format!("/v1/validators{}", query(at, &["proof=true"]));
-    let answer: api::Validators = client.get(&path)?;
-    let checker = Checker::new(&context.dir, &client, at);
-    let evidence = &answer.evidence;
-    let (height, state_root) = (evidence.height, evidence.state_root);
-    let proven = checker.proven(evidence, |state, proof| state.validators(proof))?;
-    if let Some(proven) = &proven {
-        let claimed = answer.validators.iter();
-        let claimed = claimed.map(|v| Validator::new(v.public_key, v.power));
-        let claimed = ValidatorSet::new(claimed.collect()).ok();
-        let current = proven.value().as_ref().map(|sets| &sets.current);
-        let mut all = answer.validators.iter();
-        let same = all.all(|v| v.address == v.public_key.address());
-        if !same || current != claimed.as_ref() {
-            return Err(checker.falsehood("the proof shows other validators than the answer"));
-        }
-    }
-    let verified = proven.is_some();
-    let names = Names::of(&context.dir);
-    let list: Vec<api::Validator> = answer
-        .validators
-        .into_iter()
-        .map(|mut v| {
-            v.name = v.name.or_else(|| names.name_of(&v.address));
-            v
-        })
-        .collect();
-    let document = json!({
+    let path = format!("/v1/validators{}", query(args.height, &["proof=true"]));
+    let checker = checker(context, &client, args)?;
+    let (answer, verified) = checker.ask::<api::Validators>(&path, &())?;
+    let height = answer.evidence.height;
+    let list = called(answer.validators, &Names::of(&context.dir));
+    let mut document = json!({
         "height": height,
         "validators": list,
-        "state_root": state_root,
+        "total_power": answer.total_power,
+        "state_root": answer.evidence.state_root,
         "verified": verified,
     });
+    keep_proof(&mut document, &answer.evidence, args);
     context.out.result(&document, || {
         let row = |v: &api::Validator| {
             vec![
@@ -280,6 +241,15 @@ fn ask_validators(context: &Context, at: Option<u64>) -> Result {
         )
     });
     Ok(())
+}
+
+/// The validators by the names that they have here: those that a node gives them prove nothing.
+fn called(validators: Vec<api::Validator>, names: &Names) -> Vec<api::Validator> {
+    let known = |v: api::Validator| api::Validator {
+        name: names.name_of(&v.address),
+        ..v
+    };
+    validators.into_iter().map(known).collect()
 }
 
 /// The validators, as a node says.

@@ -249,6 +249,11 @@ fn operation(names: &Names, what: &What) -> Result<Option<Operation>> {
 
 /// What became of a transaction, for people.
 pub fn text(answer: &TransactionAnswer) -> String {
+    fields(&pairs(answer))
+}
+
+/// As names and values.
+pub fn pairs(answer: &TransactionAnswer) -> Vec<(&'static str, String)> {
     let status = match answer.status {
         TransactionState::Committed => "committed".to_owned(),
         TransactionState::Pending => "pending".to_owned(),
@@ -270,5 +275,5 @@ pub fn text(answer: &TransactionAnswer) -> String {
             .map(|root| ("state root", root.to_string())),
     );
     pairs.extend(answer.elapsed_ms.map(|ms| ("took", format!("{ms} ms"))));
-    fields(&pairs)
+    pairs
 }

@@ -1,5 +1,6 @@
 //! `tintype verify`: do the nodes agree, is a ledger whole, is the chain what the genesis began.
 
+mod answer;
 mod chain;
 
 use crate::{
@@ -31,6 +32,8 @@ pub enum VerifyCommand {
     },
     /// Follow certificates and changes of validators from the genesis, or from a trusted block, to the newest block
     Chain(chain::ChainArgs),
+    /// Check a saved answer of a node offline: `query ... --json --proof`, or the HTTP API's with `?proof=true`
+    Answer(answer::AnswerArgs),
     /// Walk a node's block log and check every hash, signature, certificate and root
     Ledger {
         /// A node's name or folder
@@ -91,6 +94,7 @@ pub fn run(context: &Context, command: &VerifyCommand) -> Result {
     match command {
         VerifyCommand::Roots { height } => verify_roots(context, height.map(Height)),
         VerifyCommand::Chain(args) => chain::run(context, args),
+        VerifyCommand::Answer(args) => answer::run(context, args),
         VerifyCommand::Ledger { ledger } => verify_node(context, ledger),
     }
 }

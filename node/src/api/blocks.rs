@@ -24,7 +24,9 @@ pub(super) async fn block(
     api.ask(move |node| {
         let committed = named(&name, |name| node.block(name))?;
         let CommittedBlock {
-            block, certificate, ..
+            block,
+            certificate,
+            outcomes,
         } = committed;
         let header = block.header;
         Ok(Json(types::Block {
@@ -40,6 +42,7 @@ pub(super) async fn block(
                 .iter()
                 .map(SignedTransaction::id)
                 .collect(),
+            outcomes: Some(outcomes.iter().map(|outcome| outcome.code).collect()),
             header,
             certificate,
         }))

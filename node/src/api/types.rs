@@ -16,7 +16,7 @@ use ledger::{
     genesis::Parameters,
     hash::{Address, BlockHash, ChainId, Hash, StateRoot, TxId},
     keys::PublicKey,
-    state::{entries, tree::Place},
+    state::{Code, entries, tree::Place},
     units::{Amount, Height, Nonce, Power, Round, TimestampMs, Version},
     validators::ValidatorSet,
 };
@@ -465,6 +465,10 @@ pub struct Block {
     /// The ids of its transactions, in order.
     #[schema(value_type = Vec<String>)]
     pub transactions: Vec<TxId>,
+    /// What became of each, in the same order: with the ids, all that the header's `transactions_root` covers.
+    #[serde(default)]
+    #[schema(value_type = Option<Vec<String>>)]
+    pub outcomes: Option<Vec<Code>>,
     /// Its whole header, which is what its hash covers.
     #[schema(value_type = Object)]
     pub header: Header,

@@ -15,7 +15,7 @@ use crate::{
 };
 use ::snapshot::{chunk::ChunkId, manifest::Manifest};
 use ledger::{
-    block::CommittedBlock,
+    block::{CertifiedHeader, CommittedBlock},
     codec,
     genesis::Genesis,
     hash::{Address, Hash, StateRoot, TxId, ValidatorSetHash},
@@ -234,6 +234,10 @@ impl Backend for Shared {
 
     fn validator_set(&self, hash: &ValidatorSetHash) -> Option<ValidatorSet> {
         self.voters.get(hash)
+    }
+
+    fn began_after(&self) -> Option<CertifiedHeader> {
+        self.pictures().began_after.clone()
     }
 
     fn light_block(&self, name: &BlockName) -> Result<LightBlock, NotHere> {

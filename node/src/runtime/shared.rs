@@ -94,6 +94,8 @@ pub(super) struct Shared {
 pub(super) struct Pictures {
     pub(super) states: VecDeque<State>,
     pub(super) head: Option<CertifiedHeader>,
+    /// The head that this node started from: after a snapshot the log has no block of it.
+    pub(super) began_after: Option<CertifiedHeader>,
     pub(super) last_block_transactions: u64,
     /// When this node last saw a block become final, or was started.
     committed_at: Instant,
@@ -155,6 +157,7 @@ impl Shared {
         let pictures = Pictures {
             roots: state.iter().map(|s| (s.height(), s.root())).collect(),
             states: state.into_iter().collect(),
+            began_after: head.clone(),
             head,
             last_block_transactions: 0,
             committed_at: Instant::now(),
@@ -252,6 +255,7 @@ impl Shared {
                 header,
                 certificate,
             });
+            pictures.began_after = pictures.head.clone();
         }
         self.following.store(true, Ordering::Release);
     }

@@ -122,6 +122,11 @@ fn a_snapshot_is_carried_in_a_file_and_a_node_starts_from_it() {
         text(&asked["error"], "message").contains("21"),
         "history begins after it: {asked}"
     );
+    let bob = net.ok("query account bob --height 20 --node node3");
+    assert_eq!(
+        bob["verified"], true,
+        "there is no block, and its header: {bob}"
+    );
 }
 
 #[test]

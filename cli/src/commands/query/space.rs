@@ -1,5 +1,6 @@
 //! `tintype query space`: a space, and all of its records.
 
+use super::{QueryArgs, checker, keep_proof};
 use crate::{
     api,
     client::{Client, query, segment},
@@ -9,30 +10,33 @@ use crate::{
     names::Names,
     table::{fields, grouped, table},
 };
-use ledger::{
-    hash::Address,
-    light::RecordsPage,
-    state::{entries, tree::Place},
-};
+use ledger::{hash::Address, light::RecordsPage, state::tree::Place};
 use serde_json::json;
 
 /// Records asked for at once.
 const PAGE_RECORDS: &str = "limit=1000";
 
 /// Asks for a space itself.
-pub(super) fn ask_space(context: &Context, name: &str, at: Option<u64>) -> Result {
+pub(super) fn ask_space(context: &Context, name: &str, args: &QueryArgs) -> Result {
     let client = context.client()?;
-    let checker = Checker::new(&context.dir, &client, at);
-    let (space, verified) = space(&checker, name, at)?;
-    let document = json!({
-        "space": space.space,
+    let checker = checker(context, &client, args)?;
+    let (space, verified) = space(&checker, name, args.height)?;
+    // Of what is in it only the proof of its records tells: `--all`.
+    let mut document = json!({
+        "space": name,
         "owner": space.owner,
         "writers": space.writers,
         "changes": space.changes,
         "height": space.evidence.height,
         "state_root": space.evidence.state_root,
         "verified": verified,
+        "node_says": {
+            "records": space.records,
+            "bytes": space.bytes,
+            "records_root": space.records_root,
+        },
     });
+    keep_proof(&mut document, &space.evidence, args);
     let names = Names::of(&context.dir);
     let called = |address: &Address| {
         let name = names.name_of(address);
@@ -41,7 +45,7 @@ pub(super) fn ask_space(context: &Context, name: &str, at: Option<u64>) -> Resul
     context.out.result(&document, || {
         let writers: Vec<String> = space.writers.iter().map(called).collect();
         fields(&[
-            ("space", space.space.clone()),
+            ("space", name.to_owned()),
             ("owner", called(&space.owner)),
             ("writers", writers.join(", ")),
             ("changes", grouped(space.changes)),
@@ -56,24 +60,18 @@ pub(super) fn ask_space(context: &Context, name: &str, at: Option<u64>) -> Resul
 /// The space, as a node says, and whether it proved it.
 fn space(checker: &Checker<'_>, name: &str, at: Option<u64>) -> Result<(api::Space, bool)> {
     let path = format!("/v1/spaces/{}{}", segment(name), query(at, &["proof=true"]));
-    let space: api::Space = checker.ask::<_, entries::Space>(&path, name)?;
-    let claimed = entries::Space {
-        owner: space.owner,
-        writers: space.writers.clone(),
-        changes: space.changes,
-    };
-    let verified = checker.holds(&space.evidence, name, Some(&claimed))?;
-    Ok((space, verified))
+    checker.ask::<api::Space>(&path, name)
 }
 
 /// Lists the records of a space, all of one height.
-pub(super) fn list_records(context: &Context, name: &str, at: Option<u64>) -> Result {
+pub(super) fn list_records(context: &Context, name: &str, args: &QueryArgs) -> Result {
     let client = context.client()?;
+    let asked = checker(context, &client, args)?;
     // The space says which height the pages are to be of, and that it is there.
-    let (space, _) = space(&Checker::new(&context.dir, &client, at), name, at)?;
+    let (space, _) = space(&asked, name, args.height)?;
     let evidence = space.evidence;
     let at = Some(evidence.height.0);
-    let checker = Checker::new(&context.dir, &client, at);
+    let checker = asked.at(at);
     let mut list = Vec::new();
     let (mut after, mut verified) = (None, true);
     loop {

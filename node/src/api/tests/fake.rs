@@ -51,6 +51,8 @@ pub struct Inner {
     pub sync: Option<SyncProgress>,
     /// Where its blocks begin.
     pub earliest: Height,
+    /// What it has of the block before that.
+    pub began_after: Option<CertifiedHeader>,
     pub dropped: BTreeMap<TxId, Refusal>,
 }
 
@@ -84,6 +86,7 @@ impl Fake {
             refuse: None,
             sync: None,
             earliest: Height(1),
+            began_after: None,
             dropped: BTreeMap::new(),
         };
         Self {
@@ -328,6 +331,10 @@ impl Backend for Fake {
                 let asked = *asked;
                 return Err(NotHere::Future { asked, latest });
             }
+            BlockName::Height(asked) if *asked < inner.earliest && asked.0 > 0 => {
+                let earliest = inner.earliest;
+                return Err(NotHere::Pruned { earliest });
+            }
             BlockName::Height(height) => inner
                 .blocks
                 .iter()
@@ -340,6 +347,10 @@ impl Backend for Fake {
         found
             .cloned()
             .ok_or_else(|| NotHere::Unknown(format!("the block {name:?}")))
+    }
+
+    fn began_after(&self) -> Option<CertifiedHeader> {
+        self.inner().began_after.clone()
     }
 
     fn validator_set(&self, hash: &ValidatorSetHash) -> Option<ValidatorSet> {

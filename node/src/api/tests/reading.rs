@@ -7,10 +7,12 @@ use axum::{
     http::{Request, StatusCode},
 };
 use ledger::{
+    block::CertifiedHeader,
     codec,
     genesis::Genesis,
     light::{LightBlock, Trusted},
     state::{
+        Code,
         entries::Key,
         tree::{Place, Proof},
     },
@@ -133,6 +135,37 @@ async fn an_account_is_read_at_any_kept_height_and_proven() {
     assert!(first.evidence.verified && first.evidence.header.is_none());
 }
 
+/// After a snapshot a node has no block of the snapshot's height, and the header that came with the snapshot.
+#[tokio::test]
+async fn the_height_that_a_nodes_history_begins_after_is_proven() {
+    let api = asked();
+    let alice = api.node.alice.address();
+    for nonce in 0..3 {
+        api.node.put_in_block(vec![api.node.transfer(nonce, 10)]);
+    }
+    let second: types::LightBlock = api.read("/v1/light/2").await;
+    {
+        let mut inner = api.node.inner();
+        inner.earliest = Height(3);
+        inner.began_after = Some(CertifiedHeader {
+            header: second.header.clone(),
+            certificate: second.certificate.clone(),
+        });
+    }
+    let path = format!("/v1/accounts/{alice}?height=2&proof=true");
+    let then: types::Account = api.read(&path).await;
+    assert!(then.evidence.verified);
+    let place = Key::Account(alice).place();
+    check(&api.node, &then.evidence, &place, true);
+    let now: types::LightBlock = api.read("/v1/light/2").await;
+    assert_eq!(now, second);
+    for path in ["/v1/light/1", "/v1/blocks/2"] {
+        let (status, body) = api.get(path).await;
+        assert_eq!(status, StatusCode::GONE, "{path}");
+        assert_eq!(super::error_code(path, &body), "pruned");
+    }
+}
+
 #[tokio::test]
 async fn what_is_not_there_is_proven_absent() {
     let api = asked();
@@ -231,6 +264,7 @@ async fn blocks_have_three_names() {
     for block in &found {
         assert_eq!((block.hash, block.header.hash()), (hash, hash));
         assert_eq!(block.transactions, [transaction.id()]);
+        assert_eq!(block.outcomes, Some(vec![Code::Applied]));
         assert_eq!(block.certificate, made.certificate);
     }
     let root: types::Root = api.read("/v1/roots/1").await;
