@@ -289,8 +289,7 @@ impl<'a> Checker<'a> {
                 "the header of height {height} is needed to tie it to the genesis, and was not given: {}",
                 source.message
             )),
-            Err(error @ FollowError::FromFuture { .. }) => Err(self.is_false(&error)),
-            // The chain speaks a newer protocol.
+            // The chain speaks a newer protocol, or the clock here is behind.
             Err(error) if !error.is_lie() => unproven(error.to_string()),
             Err(error) => Err(self.is_false(&error)),
         }

@@ -11,7 +11,8 @@
 //! # Cost
 //! Ids are random, and a tree on disk with an entry for each is changed all over: on one core 8 microseconds an entry at 0.4 M entries,
 //! 30 at 3 M, for each of the nodes. So transactions are in sorted runs (`runs`), and the more come at once, the better: 1.4 and 2.2
-//! microseconds, and looking one up takes what it took (`cargo bench -p tintype-ledger --bench index`).
+//! microseconds, and looking one up takes what it took (`cargo bench -p tintype-ledger --bench index`). Every run is asked, and whole ones are
+//! not merged any more: at 100 M transactions there are some hundred of them, and an id that is nowhere takes milliseconds.
 //!
 //! What a crash cuts off is not in the extent, which is written last, and comes again. sled asks for up to 1 GiB of cache, so that is set.
 //! A sled that finds nonsense may panic instead of returning an error; every call is guarded for that.
@@ -30,7 +31,7 @@ use super::format::{be_u32, be_u64};
 use super::{Result, StoreError, disk};
 use crate::{hash::Hash, units::Height};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The memory that sled may use for its cache.
 pub const CACHE_BYTES: u64 = 64 << 20;
@@ -158,8 +159,8 @@ pub struct Index {
     meta: sled::Tree,
     blocks: sled::Tree,
     runs: Runs,
-    /// As in `meta`. Whoever looks for a transaction holds it: no run goes before they are done.
-    extent: Arc<RwLock<Option<Extent>>>,
+    /// As in `meta`.
+    extent: Arc<Mutex<Option<Arc<Extent>>>>,
     writing: Arc<Mutex<()>>,
 }
 
@@ -230,7 +231,7 @@ impl Index {
                 meta,
                 blocks,
                 runs,
-                extent: Arc::new(RwLock::new(extent)),
+                extent: Arc::new(Mutex::new(extent.map(Arc::new))),
                 writing: Arc::default(),
             };
             if state.counted {
@@ -246,7 +247,7 @@ impl Index {
     pub fn put_blocks<'a>(&self, blocks: impl IntoIterator<Item = &'a BlockEntry>) -> Result<()> {
         let _alone = self.alone();
         guarded(&self.path, || {
-            let before = self.extent().clone();
+            let before = self.extent();
             let is_new = |block: &&BlockEntry| {
                 before
                     .as_ref()
@@ -256,11 +257,12 @@ impl Index {
             let (Some(first), Some(last)) = (new.first(), new.last()) else {
                 return Ok(());
             };
-            let before = before.unwrap_or_else(|| Extent {
+            let nothing = || Extent {
                 up_to: Height(first.height.0.saturating_sub(1)),
                 blocks: 0,
                 runs: Vec::new(),
-            });
+            };
+            let before = before.map_or_else(nothing, |extent| (*extent).clone());
             if first.height != before.up_to.next() {
                 return Err(unsupported("the blocks do not go on where it ends"));
             }
@@ -274,7 +276,7 @@ impl Index {
     pub fn put_earlier<'a>(&self, blocks: impl IntoIterator<Item = &'a BlockEntry>) -> Result<()> {
         let _alone = self.alone();
         guarded(&self.path, || {
-            let Some(before) = self.extent().clone() else {
+            let Some(before) = self.extent() else {
                 return Ok(());
             };
             let from = before.from();
@@ -284,7 +286,7 @@ impl Index {
                 return Ok(());
             }
             let up_to = before.up_to;
-            self.insert(before, up_to, &new)
+            self.insert((*before).clone(), up_to, &new)
         })
     }
 
@@ -331,23 +333,51 @@ impl Index {
     /// What is in it counts from now on, and nothing else does.
     fn set_extent(&self, extent: &Extent) -> sled::Result<()> {
         self.meta.insert(KEY_EXTENT, extent.encode())?;
-        let mut now = self.extent.write().unwrap_or_else(PoisonError::into_inner);
-        *now = Some(extent.clone());
+        let now = Some(Arc::new(extent.clone()));
+        // Held for no longer than it takes: who puts in is the last to get a core, and others answer meanwhile.
+        let before = std::mem::replace(&mut *self.lock_extent(), now);
+        drop(before);
         Ok(())
     }
 
-    fn extent(&self) -> RwLockReadGuard<'_, Option<Extent>> {
-        self.extent.read().unwrap_or_else(PoisonError::into_inner)
+    fn lock_extent(&self) -> MutexGuard<'_, Option<Arc<Extent>>> {
+        self.extent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn extent(&self) -> Option<Arc<Extent>> {
+        self.lock_extent().clone()
+    }
+
+    /// What the runs that count have. While they are asked, some may be merged and removed: then it is asked again, unless what was
+    /// found is `enough`.
+    fn ask<T>(
+        &self,
+        search: impl Fn(&[Run]) -> sled::Result<T>,
+        enough: impl Fn(&T) -> bool,
+    ) -> Result<T> {
+        loop {
+            let extent = self.extent();
+            let runs = extent.as_ref().map_or(&[][..], |extent| &extent.runs);
+            let found = guarded(&self.path, || search(runs))?;
+            let now = self.extent();
+            let same_runs = match (&extent, &now) {
+                (Some(then), Some(now)) => Arc::ptr_eq(then, now),
+                (then, now) => then.is_none() && now.is_none(),
+            };
+            if same_runs || enough(&found) {
+                return Ok(found);
+            }
+        }
     }
 
     /// The lowest height that is indexed; up to [`Index::up_to`] there is no gap.
     pub fn from(&self) -> Option<Height> {
-        self.extent().as_ref().map(Extent::from)
+        self.extent().map(|extent| extent.from())
     }
 
     /// The highest height that is indexed.
     pub fn up_to(&self) -> Option<Height> {
-        self.extent().as_ref().map(|extent| extent.up_to)
+        self.extent().map(|extent| extent.up_to)
     }
 
     /// Lets the next [`Index::open`] set this one aside: for one that is found bad while it is in use.
@@ -367,7 +397,7 @@ impl Index {
     /// One flipped bit in sled's file can make it lose some and answer "not there" without an error:
     /// seen in 1 of 50 such files of 90,000 entries. Hence the count.
     fn count(&self) -> sled::Result<()> {
-        let Some(extent) = self.extent().clone() else {
+        let Some(extent) = self.extent() else {
             return Ok(());
         };
         // What a crash left of a block whose end did not get in is outside the extent.
@@ -378,11 +408,11 @@ impl Index {
         if blocks != extent.blocks {
             return Err(lacks("blocks", blocks, extent.blocks));
         }
-        for run in extent.runs {
-            let transactions = self.runs.count(run)?;
+        for run in &extent.runs {
+            let transactions = self.runs.count(*run)?;
             // One that was merged meanwhile was counted then, and may be half removed by now.
-            let counts = |extent: &Extent| extent.runs.contains(&run);
-            if transactions != run.entries && self.extent().as_ref().is_some_and(counts) {
+            let counts = |extent: Arc<Extent>| extent.runs.contains(run);
+            if transactions != run.entries && self.extent().is_some_and(counts) {
                 return Err(lacks("transactions in one run", transactions, run.entries));
             }
         }
@@ -399,13 +429,12 @@ impl Index {
 
     /// Where the transaction of this id is.
     pub fn transaction(&self, id: &Hash) -> Result<Option<TxPlace>> {
-        let extent = self.extent();
-        guarded(&self.path, || {
+        let search = |runs: &[Run]| {
             // The newest first: they are asked for most.
-            let runs = extent.iter().flat_map(|extent| extent.runs.iter().rev());
-            let mut found = runs.map(|run| self.runs.get(*run, id));
+            let mut found = runs.iter().rev().map(|run| self.runs.get(*run, id));
             found.find_map(Result::transpose).transpose()
-        })
+        };
+        self.ask(search, Option::is_some)
     }
 
     /// The block whose hash begins so.
@@ -425,14 +454,11 @@ impl Index {
 
     /// The transaction whose id begins so.
     pub fn find_transaction(&self, prefix: &HashPrefix) -> Result<PrefixMatch<TxPlace>> {
-        let extent = self.extent();
-        guarded(&self.path, || {
-            let runs = extent.iter().flat_map(|extent| &extent.runs);
-            let found = runs.map(|run| self.runs.find(*run, prefix));
-            found
-                .reduce(|a, b| Ok(a?.and(b?)))
-                .unwrap_or(Ok(PrefixMatch::None))
-        })
+        let search = |runs: &[Run]| {
+            let found = runs.iter().map(|run| self.runs.find(*run, prefix));
+            found.fold(Ok(PrefixMatch::None), |a, b| Ok(a?.and(b?)))
+        };
+        self.ask(search, |_| false)
     }
 
     /// Writes out what is in memory, which happens by itself twice a second.

@@ -190,12 +190,22 @@ fn without_blocks(dir: &NodeDir, snapshots: &Snapshots, next: Option<Height>) ->
         report.unchecked.push(why.into());
         return report;
     }
-    let Some(newest) = snapshots.newest() else {
-        return report;
-    };
     // A node makes its index at its first start. When it begins at a snapshot it begins a log after it, and then only does
     // it forget that it was fetching it.
     let has_run = dir.index().exists() && !snapshots.is_syncing;
+    let Some(newest) = snapshots.newest() else {
+        if next.is_none() && has_run {
+            report.fault = Some(Fault {
+                height: None,
+                place: None,
+                why: "the block log is gone: this node has run".into(),
+            });
+        } else {
+            let why = "no block: this node has none yet";
+            report.unchecked.push(why.into());
+        }
+        return report;
+    };
     match next {
         Some(next) if next <= newest => {
             report.fault = Some(end_is_missing(next.previous().unwrap_or_default(), newest));

@@ -237,7 +237,16 @@ impl Backend for Shared {
     }
 
     fn began_after(&self) -> Option<CertifiedHeader> {
-        self.pictures().began_after.clone()
+        let at_start = self.pictures().began_after.clone();
+        let Some(before) = self.blocks.first().and_then(Height::previous) else {
+            return at_start;
+        };
+        let is_it = |began: &CertifiedHeader| began.header.height == before;
+        at_start.filter(is_it).or_else(|| {
+            let manifests = self.snapshots.store().manifests();
+            let kept = manifests.iter().find(|m| m.height() == before);
+            kept.map(|manifest| manifest.certified())
+        })
     }
 
     fn light_block(&self, name: &BlockName) -> Result<LightBlock, NotHere> {

@@ -2,7 +2,7 @@
 //!
 //! # How
 //! A block that has just become final is found at once, in memory: [`TransactionIndex::add`] puts it into the [`backlog`],
-//! from which a thread of the lowest priority takes many blocks at a time to the disk, since that is a third of the work
+//! from which a thread of the lowest priority takes many blocks at a time to the disk, which is cheaper
 //! (see the head of [`ledger::store::index`]). What a crash or a stop leaves in the backlog is in the log, with its
 //! outcomes, and is indexed at the next start without executing anything.
 //!
@@ -43,6 +43,8 @@ const REBUILD_TRANSACTIONS: usize = 1 << 16;
 
 /// Blocks that are put below the others at once, while it is brought up to the log.
 const EARLIER_AT_ONCE: u64 = 512;
+/// A log of more blocks than that is not indexed without a word.
+const TOLD_BLOCKS: u64 = 1_000;
 
 /// What the index keeps of a block.
 pub(super) struct Indexed {
@@ -352,6 +354,12 @@ fn bring_up(disk: &Index, log: &LogReader) -> Result<(), NodeError> {
     let Some(first) = log.first().map(|first| first.max(above.next())) else {
         return Ok(());
     };
+    if let Some(last) = log
+        .last()
+        .filter(|last| last.0 - first.0.min(last.0) > TOLD_BLOCKS)
+    {
+        tracing::info!(%first, %last, "bringing the index up to the block log, which may take a while");
+    }
     let mut waiting: Vec<BlockEntry> = Vec::new();
     let (mut transactions, mut blocks) = (0, 0u64);
     for record in log.iter_from(first) {

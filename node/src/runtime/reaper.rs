@@ -12,6 +12,16 @@ const WAITING_MAX: usize = 16;
 
 type Old = (Option<State>, Option<Arc<Committed>>);
 
+/// From now on this thread does alone what others do in parallel: what is urgent, as executing a block, would wait behind it.
+pub(super) fn alone() {
+    let own = rayon::ThreadPoolBuilder::new()
+        .num_threads(1)
+        .use_current_thread();
+    if let Err(error) = own.build() {
+        tracing::debug!(%error, "old states are freed in parallel");
+    }
+}
+
 /// The way to the thread that frees.
 pub(super) struct Reaper(SyncSender<Old>);
 
@@ -24,7 +34,10 @@ impl Reaper {
         let (sender, old) = sync_channel::<Old>(WAITING_MAX);
         std::thread::Builder::new()
             .name("reaper".into())
-            .spawn(move || old.into_iter().for_each(drop))?;
+            .spawn(move || {
+                alone();
+                old.into_iter().for_each(drop);
+            })?;
         Ok(Self(sender))
     }
 
@@ -32,5 +45,20 @@ impl Reaper {
     pub(super) fn let_go(&self, old: Old) {
         // What does not fit comes back and is dropped here.
         let _ = self.0.try_send(old);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_frees_takes_nobodys_place_in_the_pool() {
+        let own = std::thread::spawn(|| {
+            alone();
+            rayon::join(rayon::current_num_threads, || std::thread::current().id())
+        });
+        let freeing = own.thread().id();
+        assert_eq!(own.join().unwrap(), (1, freeing));
     }
 }

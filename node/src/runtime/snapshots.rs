@@ -10,6 +10,7 @@
 
 mod leases;
 
+use super::reaper;
 use crate::{
     event::Event,
     handle::{NotHere, SnapshotInfo},
@@ -346,6 +347,8 @@ impl Snapshots {
 }
 
 fn work(snapshots: &std::sync::Weak<Snapshots>, jobs: &Receiver<Job>) {
+    // What changed since the last snapshot is freed here, when the next is whole.
+    reaper::alone();
     loop {
         // What was kept for a peer alone goes when that is done, also if no new one comes.
         let lease = snapshots

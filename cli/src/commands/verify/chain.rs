@@ -1,6 +1,6 @@
 //! `tintype verify chain`: follows the headers from what is trusted to the newest, as a light client.
 //!
-//! The node that is furthest gives the headers, the others those that it has no more, and none is believed: see
+//! Headers come from any node that has them, those that follow the whole chain first, and none is believed: see
 //! [`ledger::light::follow`]. All are asked for the last one. If they show another that is certified too, the chain has forked,
 //! and both are printed.
 
@@ -102,7 +102,7 @@ pub fn run(context: &Context, args: &ChainArgs) -> Result {
     Ok(())
 }
 
-/// Follows the chain of the node that is furthest, and asks the others for its last block.
+/// Follows the chain to what half of the nodes have, and asks all of them for that block.
 fn check(clients: &[Client], genesis: Result<Genesis>, args: &ChainArgs) -> Result<Report> {
     let sources = Sources::of(clients)?;
     let trusted = trusted(genesis, &sources, args.trust)?;
@@ -143,6 +143,9 @@ fn check(clients: &[Client], genesis: Result<Genesis>, args: &ChainArgs) -> Resu
             if followed.trusted.hash() == other {
                 return Err(forked(&report, first, second, other));
             }
+            let why =
+                format!("it showed block {other} of height {height}, and does not stand by it");
+            return Err(falsehood(client, &why));
         }
     }
     Ok(report)

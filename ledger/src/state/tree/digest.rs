@@ -222,9 +222,8 @@ impl InnerMessage {
     /// Where the children are.
     const LEFT: usize = 3;
     const RIGHT: usize = Self::LEFT + 48;
-    const LEN: usize = Self::RIGHT + 48;
-    /// Bits of it.
-    pub(super) const BITS: i64 = 8 * Self::LEN as i64;
+    /// Bytes of it.
+    pub(super) const LEN: usize = Self::RIGHT + 48;
 
     /// What stands before the children.
     #[inline]

@@ -3,8 +3,8 @@
 //! Ids are random: put one by one into a tree on disk, each lands on a page of its own, which is read, changed and written for it, and
 //! the larger the tree the fewer of its pages are in memory. So transactions that come together are sorted and written as one *run*,
 //! [`CHUNK_ENTRIES`] to an entry of sled. To find one, every run is asked; so when there are [`MERGED_RUNS`] runs of about one size,
-//! they are merged into a larger one, until it has [`WHOLE_ENTRIES`] (a log-structured merge with size tiers, as in Cassandra). An
-//! entry is so written three times in all, however many there are.
+//! they are merged into a larger one, until it has [`WHOLE_ENTRIES`] (a log-structured merge with size tiers, as in Cassandra). Of a
+//! node under load an entry is so written three times in all, however many there are; of an idle one, whose runs begin small, up to seven.
 //!
 //! Which runs count is said elsewhere, by a list that is written after them: whatever a crash left is not in it, and is swept out.
 
@@ -14,6 +14,8 @@ use crate::store::format::{be_u32, be_u64};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::collections::binary_heap::PeekMut;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Transactions in one entry of sled.
 const CHUNK_ENTRIES: usize = 64;
@@ -86,15 +88,20 @@ pub(super) fn due(runs: &[Run]) -> Option<Vec<Run>> {
 
 /// What all runs have, those that count and others.
 #[derive(Clone, Debug)]
-pub(super) struct Runs(sled::Tree);
+pub(super) struct Runs {
+    chunks: sled::Tree,
+    /// Numbers below have been given: also to a run that failed halfway, of which something may be there.
+    numbers: Arc<AtomicU32>,
+}
 
 impl Runs {
     pub fn open(db: &sled::Db) -> sled::Result<Self> {
-        db.open_tree("transactions").map(Self)
+        let (chunks, numbers) = (db.open_tree("transactions")?, Arc::default());
+        Ok(Self { chunks, numbers })
     }
 
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.chunks.is_empty()
     }
 
     /// Writes a run beside those that count. `places` are in the order of their ids.
@@ -135,10 +142,11 @@ impl Runs {
         entries: impl Iterator<Item = sled::Result<Entry>>,
     ) -> sled::Result<Run> {
         let newest = beside.iter().map(|run| run.number).max();
-        let mut run = Run {
-            number: newest.map_or(0, |newest| newest.saturating_add(1)),
-            entries: 0,
-        };
+        let after = newest.map_or(0, |newest| newest.saturating_add(1));
+        let number = self.numbers.load(Ordering::Relaxed).max(after);
+        self.numbers
+            .store(number.saturating_add(1), Ordering::Relaxed);
+        let mut run = Run { number, entries: 0 };
         let mut chunk: Vec<Entry> = Vec::with_capacity(CHUNK_ENTRIES);
         for entry in entries {
             chunk.push(entry?);
@@ -152,7 +160,8 @@ impl Runs {
 
     fn write_chunk(&self, run: &mut Run, chunk: &mut Vec<Entry>) -> sled::Result<()> {
         if let Some(first) = chunk.first() {
-            self.0.insert(run.key(id_of(first)), chunk.as_flattened())?;
+            self.chunks
+                .insert(run.key(id_of(first)), chunk.as_flattened())?;
             run.entries = run.entries.saturating_add(chunk.len() as u64);
             chunk.clear();
         }
@@ -161,8 +170,8 @@ impl Runs {
 
     /// Removes a run.
     pub fn remove(&self, run: Run) -> sled::Result<()> {
-        for key in self.0.scan_prefix(run.key(&[])).keys() {
-            self.0.remove(key?)?;
+        for key in self.chunks.scan_prefix(run.key(&[])).keys() {
+            self.chunks.remove(key?)?;
         }
         Ok(())
     }
@@ -171,7 +180,7 @@ impl Runs {
     pub fn sweep(&self, counting: &[Run]) -> sled::Result<()> {
         let mut from = Some(0_u32);
         while let Some(start) = from {
-            let Some(next) = self.0.range(start.to_be_bytes()..).keys().next() else {
+            let Some(next) = self.chunks.range(start.to_be_bytes()..).keys().next() else {
                 return Ok(());
             };
             let number = number_of(&next?)?;
@@ -186,7 +195,7 @@ impl Runs {
     /// How many transactions a run has.
     pub fn count(&self, run: Run) -> sled::Result<u64> {
         let mut count = 0_u64;
-        for chunk in self.0.scan_prefix(run.key(&[])).values() {
+        for chunk in self.chunks.scan_prefix(run.key(&[])).values() {
             count = count.saturating_add(entries_of(&chunk?)?.len() as u64);
         }
         Ok(count)
@@ -211,7 +220,11 @@ impl Runs {
         let before = self.chunk_at(run, prefix.lowest())?;
         let start = before.map_or_else(|| run.key(prefix.lowest()), |(key, _)| key.to_vec());
         let mut found = PrefixMatch::None;
-        for chunk in self.0.range(start..=run.key(&[u8::MAX; ID_BYTES])).values() {
+        for chunk in self
+            .chunks
+            .range(start..=run.key(&[u8::MAX; ID_BYTES]))
+            .values()
+        {
             for entry in entries_of(&chunk?)? {
                 let id = id_of(entry);
                 if prefix.is_begin_of(id) {
@@ -226,12 +239,12 @@ impl Runs {
 
     /// The chunk of a run that an id is in, if it is in the run.
     fn chunk_at(&self, run: Run, id: &[u8]) -> sled::Result<Option<(sled::IVec, sled::IVec)>> {
-        let mut chunks = self.0.range(run.key(&[])..=run.key(id));
+        let mut chunks = self.chunks.range(run.key(&[])..=run.key(id));
         chunks.next_back().transpose()
     }
 
     fn entries(&self, run: Run) -> impl Iterator<Item = sled::Result<Entry>> {
-        let mut chunks = self.0.scan_prefix(run.key(&[])).values();
+        let mut chunks = self.chunks.scan_prefix(run.key(&[])).values();
         let mut chunk = Vec::new().into_iter();
         std::iter::from_fn(move || {
             loop {

@@ -95,7 +95,9 @@ fn a_sound_ledger_passes_and_nothing_is_changed() {
 fn an_empty_ledger_has_no_fault() {
     let (_keep, dir) = folder();
     Chain::new(0).write(&dir, 1);
-    assert_eq!(audit(&dir), Report::default());
+    let report = audit(&dir);
+    assert_eq!((report.fault, report.blocks), (None, 0));
+    assert!(report.unchecked.join("; ").contains("has none yet"));
 }
 
 #[test]
@@ -169,6 +171,21 @@ fn a_log_that_is_gone_is_a_fault_when_a_snapshot_shows_that_there_was_one() {
     let fault = audit(&dir).fault.expect("a fault is found");
     assert_eq!(fault.height, Some(Height(1)));
     assert!(fault.why.contains("height 30"), "{fault}");
+}
+
+/// Also where no snapshot shows it: a node that has run has an index.
+#[test]
+fn a_log_that_is_gone_is_a_fault_of_a_node_that_has_run() {
+    let (_keep, dir) = folder();
+    Chain::new(BLOCKS).write(&dir, 1);
+    fs::remove_dir_all(dir.ledger()).unwrap();
+    let report = audit(&dir);
+    assert_eq!(report.fault, None);
+    let said = report.unchecked.join("; ");
+    assert!(said.contains("has none yet"), "{said}");
+    fs::create_dir(dir.index()).unwrap();
+    let fault = audit(&dir).fault.expect("a fault is found");
+    assert!(fault.why.contains("has run"), "{fault}");
 }
 
 /// Of an import, of a node that was just started from it, and of one that is still fetching its first snapshot.

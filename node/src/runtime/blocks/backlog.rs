@@ -11,7 +11,7 @@ use std::{
 
 /// Transactions that wait at the most: 30 MB, and half a minute of what four nodes on this machine commit.
 pub(super) const TRANSACTIONS_MAX: usize = 1 << 19;
-/// Enough to make one go of. More at once is no cheaper.
+/// Enough to make one go of.
 const GO_TRANSACTIONS: usize = 1 << 15;
 /// Fewer than that are taken after this.
 const LINGER: Duration = Duration::from_secs(1);

@@ -9,6 +9,9 @@ use super::{Block, INITIAL};
 use crate::state::tree::digest::{InnerMessage, Summary};
 use std::arch::x86_64::*;
 
+/// Bits of an inner node's message.
+const INNER_BITS: i64 = 8 * InnerMessage::LEN as i64;
+
 /// A block's words, the first lowest.
 type Words = [__m128i; 4];
 
@@ -70,7 +73,7 @@ fn inner_words(message: &InnerMessage) -> [Words; 2] {
     let [left_a, left_b, left_c] = child(&message.left);
     let [right_a, right_b, right_c] = child(&message.right);
     let end = _mm_set_epi64x(0, 0x80);
-    let length = _mm_set_epi64x(InnerMessage::BITS << 32, 0);
+    let length = _mm_set_epi64x(INNER_BITS << 32, 0);
     [
         [
             joined(head, left_a),
