@@ -20,6 +20,8 @@ const HASH_DIGITS_MIN: usize = 8;
 pub trait Answer {
     /// What the state has of it.
     type Entry: Entry;
+    /// The fields that no proof shows.
+    const NOT_PROVEN: &'static [&'static str];
 
     /// What stands behind it.
     fn evidence(&self) -> &Evidence;
@@ -31,6 +33,7 @@ pub trait Answer {
 
 impl Answer for api::Account {
     type Entry = entries::Account;
+    const NOT_PROVEN: &'static [&'static str] = &["name", "next_nonce"];
 
     fn evidence(&self) -> &Evidence {
         &self.evidence
@@ -53,6 +56,7 @@ impl Answer for api::Account {
 
 impl Answer for api::Record {
     type Entry = entries::Record;
+    const NOT_PROVEN: &'static [&'static str] = &[];
 
     fn evidence(&self) -> &Evidence {
         &self.evidence
@@ -85,6 +89,7 @@ impl Answer for api::Record {
 
 impl Answer for api::Space {
     type Entry = entries::Space;
+    const NOT_PROVEN: &'static [&'static str] = &["records", "bytes", "records_root"];
 
     fn evidence(&self) -> &Evidence {
         &self.evidence
@@ -108,6 +113,7 @@ impl Answer for api::Space {
 
 impl Answer for api::Validators {
     type Entry = entries::ValidatorSets;
+    const NOT_PROVEN: &'static [&'static str] = &["name"];
 
     fn evidence(&self) -> &Evidence {
         &self.evidence
@@ -131,6 +137,7 @@ impl Answer for api::Validators {
 
 impl Answer for api::ChainParameters {
     type Entry = Parameters;
+    const NOT_PROVEN: &'static [&'static str] = &[];
 
     fn evidence(&self) -> &Evidence {
         &self.evidence

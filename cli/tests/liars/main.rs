@@ -372,6 +372,9 @@ fn a_saved_answer_is_checked_offline() {
         let (exit, report) = world.verify(answer);
         let found = (exit, &report["verified"], &report["height"]);
         assert_eq!(found, (0, &json!(true), &answer["height"]), "{report}");
+        let of_account = answer.get("balance").is_some();
+        let told = report["not_proven"].as_array().unwrap();
+        assert_eq!(told.contains(&json!("next_nonce")), of_account, "{report}");
     }
     for (n, place, lie) in [
         (0, "/balance", json!(999_999_999)),

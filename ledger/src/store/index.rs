@@ -455,8 +455,8 @@ impl Index {
     /// The transaction whose id begins so.
     pub fn find_transaction(&self, prefix: &HashPrefix) -> Result<PrefixMatch<TxPlace>> {
         let search = |runs: &[Run]| {
-            let found = runs.iter().map(|run| self.runs.find(*run, prefix));
-            found.fold(Ok(PrefixMatch::None), |a, b| Ok(a?.and(b?)))
+            let mut found = runs.iter().map(|run| self.runs.find(*run, prefix));
+            found.try_fold(PrefixMatch::None, |all, one| Ok(all.and(one?)))
         };
         self.ask(search, |_| false)
     }

@@ -40,6 +40,8 @@ struct Report {
     state_root: StateRoot,
     /// Whether all that a proof can show of it is so.
     verified: bool,
+    /// Its fields that no proof shows: whoever gave it may have said anything there.
+    not_proven: &'static [&'static str],
 }
 
 /// Checks.
@@ -60,12 +62,16 @@ pub fn run(context: &Context, args: &AnswerArgs) -> Result {
     file.read_to_end(&mut text).map_err(unreadable)?;
     let report = check(genesis, &text)?;
     context.out.result(&report, || {
-        fields(&[
+        let mut rows = vec![
             ("about", report.about.clone()),
             ("height", report.height.to_string()),
             ("state root", report.state_root.to_string()),
             ("verified", "yes: proof and certificate hold".into()),
-        ])
+        ];
+        if !report.not_proven.is_empty() {
+            rows.push(("not proven", report.not_proven.join(", ")));
+        }
+        fields(&rows)
     });
     Ok(())
 }
@@ -93,6 +99,7 @@ fn check(genesis: Genesis, text: &[u8]) -> Result<Report> {
             about: format!("block {name}"),
             height: block.height,
             state_root: block.state_root,
+            not_proven: &[],
         });
     }
     if has("balance") {
@@ -134,6 +141,7 @@ fn report<A: Answer>(
         height: evidence.height,
         state_root: evidence.state_root,
         verified,
+        not_proven: A::NOT_PROVEN,
     })
 }
 

@@ -135,18 +135,20 @@ fn check(clients: &[Client], genesis: Result<Genesis>, args: &ChainArgs) -> Resu
         let why = said.err().map(|failure| failure.message);
         report.nodes.push(Witness { name, hash, why });
     }
-    for (client, witness) in clients.iter().zip(&report.nodes) {
-        if let Some(other) = witness.hash.filter(|hash| *hash != report.hash) {
-            // What does not verify is that node's lie alone, and says so.
-            let its = sources.with_first(client);
-            let (second, followed) = self::followed(&its, trusted.clone(), height, &clock)?;
-            if followed.trusted.hash() == other {
-                return Err(forked(&report, first, second, other));
-            }
-            let why =
-                format!("it showed block {other} of height {height}, and does not stand by it");
-            return Err(falsehood(client, &why));
+    let mut said = clients.iter().zip(&report.nodes);
+    let another = said.find_map(|(client, witness)| {
+        let hash = witness.hash.filter(|hash| *hash != report.hash)?;
+        Some((client, hash))
+    });
+    if let Some((client, other)) = another {
+        // What does not verify is that node's lie alone, and says so.
+        let its = sources.with_first(client);
+        let (second, followed) = self::followed(&its, trusted, height, &clock)?;
+        if followed.trusted.hash() == other {
+            return Err(forked(&report, first, second, other));
         }
+        let why = format!("it showed block {other} of height {height}, and does not stand by it");
+        return Err(falsehood(client, &why));
     }
     Ok(report)
 }
