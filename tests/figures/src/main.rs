@@ -4,6 +4,7 @@
 //! just figures                       all of it: about 30 minutes on two cores, 12 GB of memory
 //! SIZES=10000,100000 just figures    smaller states only
 //! ONLY=tree,jmt,proofs,store,index,system,flame   some of the parts; the others keep what was measured last (flame needs `perf`)
+//! ONLY=system CASES=restart,join,load,pause,replay   some of the cases of that part
 //! ```
 //! What was measured is kept, a line of JSON each, in `target/figures/`, one file a part.
 
@@ -61,7 +62,9 @@ fn main() -> Result<()> {
         );
         eprintln!("== {part}");
         let out = kept.join(format!("{part}.jsonl"));
-        let _ = fs::remove_file(&out);
+        if part != "system" {
+            let _ = fs::remove_file(&out);
+        }
         match part {
             "tree" => bench(&root, "tintype-ledger", "tree", &sizes, &out)?,
             "proofs" => {
@@ -79,7 +82,7 @@ fn main() -> Result<()> {
                 measured(command, &sizes_up_to(&sizes, 1_000_000), &out)?;
             }
             "flame" => flame::measure(&root, &root.join("docs/plots/flame.svg"), &out)?,
-            _ => system::measure(&root, &sizes, &out)?,
+            _ => system::measure(&root, &sizes, &out, &lines(&out)?)?,
         }
         note_commit(&root, part, &out)?;
     }

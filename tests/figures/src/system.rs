@@ -145,30 +145,45 @@ impl Out {
     }
 }
 
-/// Measures all of it. What needs a state takes the largest of `sizes` up to its own limit.
-pub fn measure(root: &Path, sizes: &str, out: &Path) -> Result<()> {
+const CASES: &str = "restart,join,load,pause,replay";
+
+/// Measures all of it, or the cases that `CASES` names; of the others it keeps what was measured `before`. What needs a state takes the
+/// largest of `sizes` up to its own limit.
+pub fn measure(root: &Path, sizes: &str, out: &Path, before: &[Value]) -> Result<()> {
     let net = || Net::new(root);
+    let cases = std::env::var("CASES").unwrap_or_else(|_| CASES.into());
+    let wanted = |case: &str| cases.split(',').any(|wanted| wanted == case);
     let sizes: Vec<u64> = sizes
         .split(',')
         .map(|size| size.trim().parse())
         .collect::<Result<_, _>>()?;
     let mut out = Out::create(out)?;
-    for entries in &sizes {
+    let is_kept = |figure: &&Value| {
+        figure["bench"] == "system" && !figure["case"].as_str().is_some_and(wanted)
+    };
+    for figure in before.iter().filter(is_kept) {
+        out.note(figure.clone())?;
+    }
+    for entries in sizes.iter().filter(|_| wanted("restart")) {
         restart(&net()?, *entries, &mut out)?;
     }
     let largest = |max: u64| sizes.iter().copied().filter(|size| *size <= max).max();
-    for entries in sizes.iter().filter(|size| **size <= 1_000_000) {
+    let joined = |size: &&u64| **size <= 1_000_000 && wanted("join");
+    for entries in sizes.iter().filter(joined) {
         join(&net()?, *entries, &mut out)?;
     }
-    if let Some(entries) = largest(1_000_000) {
+    if let Some(entries) = largest(1_000_000).filter(|_| wanted("load")) {
         load(&net()?, entries, &mut out)?;
     }
-    if let Some(entries) = largest(u64::MAX) {
+    if let Some(entries) = largest(u64::MAX).filter(|_| wanted("pause")) {
         for interval in [1_000_000, 100] {
             pause(&net()?, entries, interval, &mut out)?;
         }
     }
-    replay(&net()?, &mut out)
+    if wanted("replay") {
+        replay(&net()?, &mut out)?;
+    }
+    Ok(())
 }
 
 /// One node: from the command to its first block, and from `kill -9` to being ready again.
@@ -221,7 +236,8 @@ fn load(net: &Net, entries: u64, out: &mut Out) -> Result<()> {
     const NEVER: u64 = 1_000_000;
     const TURNS: usize = 3;
     net.run(&format!(
-        "testnet --detach --entries {entries} --snapshot-interval {NEVER}"
+        "testnet --detach --entries {entries} --snapshot-interval {}",
+        NEVER - 1
     ))?;
     for node in ["node0", "node1", "node2", "node3"] {
         net.until_snapshot(node, 1)?;
