@@ -71,11 +71,11 @@ fn malformed(error: bincode::error::DecodeError) -> CodecError {
 /// # Panics
 /// Never for the types of this project: encoding fails only for types that serde itself cannot describe.
 pub fn encode<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {
-    encode_some(value, BYTES_EXPECTED)
+    encode_expecting(value, BYTES_EXPECTED)
 }
 
-/// Encodes `value`, which is expected to take so many bytes.
-fn encode_some<T: Serialize + ?Sized>(value: &T, expected: usize) -> Vec<u8> {
+/// Encodes `value` into room for so many bytes, which grows if it takes more.
+fn encode_expecting<T: Serialize + ?Sized>(value: &T, expected: usize) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(expected);
     #[allow(
         clippy::expect_used,
@@ -92,7 +92,7 @@ fn encode_some<T: Serialize + ?Sized>(value: &T, expected: usize) -> Vec<u8> {
 /// [`CodecError`] names the reason.
 pub fn decode<T: Serialize + DeserializeOwned>(bytes: &[u8], max: usize) -> Result<T, CodecError> {
     let value = decode_unchecked(bytes, max)?;
-    if encode_some(&value, bytes.len()) != bytes {
+    if encode_expecting(&value, bytes.len()) != bytes {
         return Err(CodecError::NotCanonical);
     }
     Ok(value)

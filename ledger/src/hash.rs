@@ -221,7 +221,7 @@ pub struct ParseHexError {
     pub found: usize,
 }
 
-/// Bytes that are encoded as one number, which in our codec is these very bytes: one by one they took a twelfth of the time of a node under load.
+/// Bytes that are encoded as one number, which in our codec is these very bytes: one by one, each would cost a call.
 const GROUP: usize = 16;
 
 pub(crate) fn serialize_bytes<const N: usize, S: serde::Serializer>(

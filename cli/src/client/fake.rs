@@ -1,37 +1,17 @@
 //! A node that is made up: it answers what a test says.
 
+mod server;
+
 use super::Client;
 use serde_json::{Value, json};
-use std::{
-    io::{BufRead, BufReader, Write},
-    net::TcpListener,
-};
 
 /// A node that answers the document that `answer` gives for a path, and 404 where that gives none.
 pub fn node(name: &str, answer: impl Fn(&str) -> Option<Value> + Send + 'static) -> Client {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let mut stream = stream.unwrap();
-            let mut request = String::new();
-            let mut reader = BufReader::new(&stream);
-            while reader.read_line(&mut request).unwrap() > 2 {}
-            let path = request.split_whitespace().nth(1).unwrap_or_default();
-            let (status, answer) = match answer(path) {
-                Some(answer) => ("200 OK", answer),
-                None => {
-                    let error = json!({"code": "pruned", "message": "it is gone", "help": ""});
-                    ("404 Not Found", json!({"error": error}))
-                }
-            };
-            let body = answer.to_string();
-            let head = format!("HTTP/1.1 {status}\r\nContent-Type: application/json\r\n");
-            let length = format!(
-                "Connection: close\r\nContent-Length: {}\r\n\r\n",
-                body.len()
-            );
-            let _ = stream.write_all([&*head, &length, &body].concat().as_bytes());
+    let url = server::serve(move |path| match answer(path) {
+        Some(answer) => (200, answer),
+        None => {
+            let error = json!({"code": "pruned", "message": "it is gone", "help": ""});
+            (404, json!({"error": error}))
         }
     });
     Client::new(name, &url)

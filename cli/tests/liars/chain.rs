@@ -1,5 +1,6 @@
 //! A chain of two blocks, made here, and a node of it that answers as the real ones do, but for what a test bends.
 
+use crate::server::serve;
 use cli::api;
 use ledger::{
     block::{CommittedBlock, Header, UnverifiedBlock},
@@ -17,11 +18,7 @@ use ledger::{
     untrusted::Untrusted,
 };
 use serde_json::{Value, json};
-use std::{
-    io::{BufRead, BufReader, Write},
-    net::TcpListener,
-    sync::Arc,
-};
+use std::sync::Arc;
 
 /// What stands for a path's answer: its HTTP status too, since what is absent is answered with a proof.
 type Said = (u16, Value);
@@ -151,27 +148,11 @@ impl Chain {
     /// A node whose answers `bend` may change, and its URL.
     pub fn serve(self: &Arc<Self>, bend: impl Fn(&str, &mut Said) + Send + 'static) -> String {
         let chain = Arc::clone(self);
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                let mut stream = stream.unwrap();
-                let mut request = String::new();
-                let mut reader = BufReader::new(&stream);
-                while reader.read_line(&mut request).unwrap() > 2 {}
-                let target = request.split(' ').nth(1).unwrap().to_owned();
-                let mut said = chain.answer(&target);
-                bend(&target, &mut said);
-                let body = said.1.to_string();
-                let head = format!(
-                    "HTTP/1.1 {} -\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
-                    said.0,
-                    body.len()
-                );
-                let _ = stream.write_all([head, body].concat().as_bytes());
-            }
-        });
-        url
+        serve(move |target| {
+            let mut said = chain.answer(target);
+            bend(target, &mut said);
+            said
+        })
     }
 
     /// What an honest node says.

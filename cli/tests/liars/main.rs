@@ -7,6 +7,8 @@
 )]
 
 mod chain;
+#[path = "../../src/client/fake/server.rs"]
+mod server;
 
 use chain::Chain;
 use serde_json::{Value, json};

@@ -9,20 +9,22 @@
 //! [`Index::put_blocks`] with the blocks of the log above `up_to`, and [`Index::put_earlier`] with those below `from`.
 //!
 //! # Cost
-//! Ids are random, and a tree on disk with an entry for each is changed all over: on one core 8 microseconds an entry at 0.4 M entries,
-//! 30 at 3 M, for each of the nodes. So transactions are in sorted runs (`runs`), and the more come at once, the better: 1.4 and 2.2
-//! microseconds, and looking one up takes what it took (`cargo bench -p tintype-ledger --bench index`). Every run is asked, and whole ones are
-//! not merged any more: at 100 M transactions there are some hundred of them, and an id that is nowhere takes milliseconds.
+//! Ids are random, so that a tree on disk with an entry for each is changed all over, ever more the larger it is. Transactions are in
+//! sorted runs instead (`runs`), and the more come at once, the better: an entry costs one or two microseconds of a core, however many there
+//! are (`cargo bench -p tintype-ledger --bench index`, docs/benchmarks.md). To find one every run is asked, and whole ones are not merged any
+//! more: at 100 M transactions there are some hundred of them, and an id that is nowhere takes milliseconds.
 //!
 //! What a crash cuts off is not in the extent, which is written last, and comes again. sled asks for up to 1 GiB of cache, so that is set.
 //! A sled that finds nonsense may panic instead of returning an error; every call is guarded for that.
 
+mod extent;
 mod prefix;
 mod runs;
 mod unreliable;
 
 pub use prefix::{BadPrefix, HashPrefix};
 
+use extent::Extent;
 use runs::{Run, Runs};
 pub(super) use unreliable::open_sled;
 use unreliable::{guarded, set_aside};
@@ -97,58 +99,6 @@ pub enum PrefixMatch<T> {
     One(Hash, T),
     /// Several: more digits are needed.
     Many,
-}
-
-/// How much is indexed. One value, so that it is never half written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Extent {
-    /// All blocks up to here: so many of them, without a gap.
-    up_to: Height,
-    blocks: u64,
-    /// Where their transactions are.
-    runs: Vec<Run>,
-}
-
-impl Extent {
-    const HEAD_BYTES: usize = 16;
-
-    fn encode(&self) -> Vec<u8> {
-        let mut bytes = self.up_to.0.to_be_bytes().to_vec();
-        bytes.extend(self.blocks.to_be_bytes());
-        bytes.extend(self.runs.iter().flat_map(Run::encode));
-        bytes
-    }
-
-    /// The lowest height that is indexed: there is no gap above it.
-    fn from(&self) -> Height {
-        Height(self.up_to.0.saturating_add(1).saturating_sub(self.blocks))
-    }
-
-    fn covers(&self, height: Height) -> bool {
-        (self.from()..=self.up_to).contains(&height)
-    }
-
-    fn transactions(&self) -> u64 {
-        self.runs
-            .iter()
-            .map(|run| run.entries)
-            .fold(0, u64::saturating_add)
-    }
-
-    fn decode(bytes: &[u8]) -> sled::Result<Self> {
-        let wrong = || unsupported("its extent has the wrong length");
-        let (head, runs) = bytes
-            .split_first_chunk::<{ Self::HEAD_BYTES }>()
-            .ok_or_else(wrong)?;
-        let (runs, []) = runs.as_chunks() else {
-            return Err(wrong());
-        };
-        Ok(Self {
-            up_to: Height(be_u64(head, 0)),
-            blocks: be_u64(head, 8),
-            runs: runs.iter().map(Run::decode).collect(),
-        })
-    }
 }
 
 /// The index, open.

@@ -20,7 +20,8 @@
 //!
 //! # Cost
 //! Some 11 µs of one core a transaction (measured: 60,000 in 0.44 s on two cores). The node may run meanwhile: nothing is changed, and the log
-//! is walked to the height it had when it was opened, after the snapshots were looked at: so it reaches up to each of them. Memory: the state, and two windows of blocks.
+//! is walked to the height it had when it was opened, after the snapshots were looked at: so it reaches up to each of them. Memory: the
+//! state, and two windows of blocks.
 
 mod snapshots;
 mod walk;
@@ -193,36 +194,23 @@ fn without_blocks(dir: &NodeDir, snapshots: &Snapshots, next: Option<Height>) ->
     // A node makes its index at its first start. When it begins at a snapshot it begins a log after it, and then only does
     // it forget that it was fetching it.
     let has_run = dir.index().exists() && !snapshots.is_syncing;
-    let Some(newest) = snapshots.newest() else {
-        if next.is_none() && has_run {
-            report.fault = Some(Fault {
-                height: None,
-                place: None,
-                why: "the block log is gone: this node has run".into(),
-            });
-        } else {
-            let why = "no block: this node has none yet";
-            report.unchecked.push(why.into());
-        }
-        return report;
-    };
-    match next {
-        Some(next) if next <= newest => {
+    match (next, snapshots.newest()) {
+        (Some(next), Some(newest)) if next <= newest => {
             report.fault = Some(end_is_missing(next.previous().unwrap_or_default(), newest));
         }
-        None if has_run => {
-            let why = format!(
-                "the block log is gone: this node has run, and there is a snapshot of height {newest}"
-            );
+        (None, newest) if has_run => {
+            let seen = newest.map(|newest| format!(", and there is a snapshot of height {newest}"));
+            let seen = seen.unwrap_or_default();
             report.fault = Some(Fault {
                 height: None,
                 place: None,
-                why,
+                why: format!("the block log is gone: this node has run{seen}"),
             });
         }
-        _ => report.unchecked.push(format!(
+        (_, Some(newest)) => report.unchecked.push(format!(
             "no block: this node begins at the snapshot of height {newest}, and has no block after it yet"
         )),
+        (_, None) => report.unchecked.push("no block: this node has none yet".into()),
     }
     report
 }

@@ -354,10 +354,8 @@ fn bring_up(disk: &Index, log: &LogReader) -> Result<(), NodeError> {
     let Some(first) = log.first().map(|first| first.max(above.next())) else {
         return Ok(());
     };
-    if let Some(last) = log
-        .last()
-        .filter(|last| last.0 - first.0.min(last.0) > TOLD_BLOCKS)
-    {
+    let last = log.last();
+    if let Some(last) = last.filter(|last| last.0.saturating_sub(first.0) > TOLD_BLOCKS) {
         tracing::info!(%first, %last, "bringing the index up to the block log, which may take a while");
     }
     let mut waiting: Vec<BlockEntry> = Vec::new();

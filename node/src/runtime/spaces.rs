@@ -32,7 +32,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tokio::sync::watch;
 
@@ -187,27 +187,8 @@ pub(super) async fn follow(
             (None, Some(last)) => last.height(),
             (None, None) => Height(1),
         };
-        let offered = async {
-            let is_newer = |peer: &join::Having| peer.snapshot >= Some(height_min);
-            while !shared.heard_of().iter().any(is_newer) {
-                tokio::time::sleep(LOOK_EVERY).await;
-            }
-        };
-        let offered = async {
-            tokio::pin!(offered);
-            if newest.is_none() && tokio::time::timeout(QUIET, &mut offered).await.is_ok() {
-                return;
-            }
-            if newest.is_none() {
-                tracing::warn!(
-                    "no peer has a snapshot from height {height_min} on: the spaces come with the next one \
-                     (`tintype snapshot take` takes one now)"
-                );
-            }
-            offered.await;
-        };
         tokio::select! {
-            () = offered => {}
+            () = offered(shared, height_min, newest.is_none()) => {}
             _ = stopping.wait_for(|stop| *stop) => return Ok(()),
         }
         // A newer block that the operator trusts counts more: the validators may have changed too much since.
@@ -236,6 +217,23 @@ pub(super) async fn follow(
             () = tokio::time::sleep(AFTER_FAILURE) => {}
             _ = stopping.wait_for(|stop| *stop) => return Ok(()),
         }
+    }
+}
+
+/// Waits until a peer has a snapshot of that height or a later one, and may say that none has.
+async fn offered(shared: &Shared, height_min: Height, says_so: bool) {
+    let begun = Instant::now();
+    let mut is_quiet = says_so;
+    let is_newer = |peer: &join::Having| peer.snapshot >= Some(height_min);
+    while !shared.heard_of().iter().any(is_newer) {
+        if is_quiet && begun.elapsed() >= QUIET {
+            is_quiet = false;
+            tracing::warn!(
+                "no peer has a snapshot from height {height_min} on: the spaces come with the next one \
+                 (`tintype snapshot take` takes one now)"
+            );
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
     }
 }
 

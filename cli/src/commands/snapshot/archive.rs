@@ -162,9 +162,9 @@ fn export_to_file(
     let trust = trust.resolve(context)?;
     let path = Path::new(file);
     // Interrupted or failed, it leaves nothing under the name of a whole.
-    let (draft, opened) = Draft::begin(path, force)?;
+    let mut draft = Draft::begin(path, force)?;
     let source = OnNode::open(context.client()?, Height(height), &trust)?;
-    let bytes = write(context, &source, opened, path)?;
+    let bytes = write(context, &source, draft.file(), path)?;
     draft.finish()?;
     let report = Report::of(file, &source.manifest, bytes);
     context.out.result(&report, || report.text(HOLDS));
@@ -172,7 +172,7 @@ fn export_to_file(
 }
 
 /// Writes a snapshot into a file that is to be called `path`.
-fn write(context: &Context, source: &OnNode, file: File, path: &Path) -> Result<u64> {
+fn write(context: &Context, source: &OnNode, file: &mut File, path: &Path) -> Result<u64> {
     let failed = |error: &std::io::Error| Failure::io("cannot write", path, error);
     let unwritten = |error: ArchiveError| match error {
         ArchiveError::Io(error) => failed(&error),

@@ -6,12 +6,13 @@ use crate::{
     failure::{Failure, Result},
     interrupt::{self, Known},
 };
-use node::config::random_key;
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File, Permissions},
     io::ErrorKind,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
+use tempfile::{NamedTempFile, PersistError};
 
 /// What an interruption is told it by.
 const WHAT: &str = "file";
@@ -19,33 +20,41 @@ const WHAT: &str = "file";
 /// A file that is not whole yet.
 #[derive(Debug)]
 pub struct Draft {
-    path: PathBuf,
+    file: NamedTempFile,
     target: PathBuf,
     replace: bool,
+    _told: Told,
+}
+
+/// An interruption removes the file, until this is dropped.
+#[derive(Debug)]
+struct Told;
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        interrupt::leaves(WHAT, Known::default());
+    }
 }
 
 impl Draft {
-    /// Begins a file that is to be called `target`, and gives it opened. Nothing that is there is touched.
+    /// Begins a file that is to be called `target`. Nothing that is there is touched.
     ///
     /// # Errors
     /// If something is there that will not be replaced, or the folder cannot be written.
-    pub fn begin(target: &Path, replace: bool) -> Result<(Self, File)> {
+    pub fn begin(target: &Path, replace: bool) -> Result<Self> {
         check(target, replace)?;
-        let name = target.file_name().unwrap_or_default().to_string_lossy();
-        // Random: neither another export nor anybody else's file is met, and `create_new` makes sure of it.
-        let random: String = random_key()
-            .address()
-            .to_string()
-            .chars()
-            .take(12)
-            .collect();
-        let path = target.with_file_name(format!(".{name}.{random}.new"));
-        let file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .open(&path)
+        let folder = match target.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder,
+            _ => Path::new("."),
+        };
+        // As files are that a program makes openly; what the umask forbids stays forbidden.
+        let file = tempfile::Builder::new()
+            .prefix(".tintype-")
+            .suffix(".new")
+            .permissions(Permissions::from_mode(0o666))
+            .tempfile_in(folder)
             .map_err(|error| Failure::io("cannot write", target, &error))?;
-        let unfinished = Some(path.clone());
+        let unfinished = Some(file.path().to_owned());
         interrupt::leaves(
             WHAT,
             Known {
@@ -53,13 +62,17 @@ impl Draft {
                 ..Known::default()
             },
         );
-        let target = target.to_owned();
-        let draft = Self {
-            path,
-            target,
+        Ok(Self {
+            file,
+            target: target.to_owned(),
             replace,
-        };
-        Ok((draft, file))
+            _told: Told,
+        })
+    }
+
+    /// Where to write.
+    pub fn file(&mut self) -> &mut File {
+        self.file.as_file_mut()
     }
 
     /// Gives it its name, now that it is whole.
@@ -68,16 +81,16 @@ impl Draft {
     /// If something else has come there meanwhile, or it cannot be renamed.
     pub fn finish(self) -> Result {
         check(&self.target, self.replace)?;
-        fs::rename(&self.path, &self.target)
-            .map_err(|error| Failure::io("cannot name", &self.target, &error))
-    }
-}
-
-impl Drop for Draft {
-    fn drop(&mut self) {
-        // After `finish` there is nothing of this name, unless naming failed.
-        let _ = fs::remove_file(&self.path);
-        interrupt::leaves(WHAT, Known::default());
+        let named = if self.replace {
+            self.file.persist(&self.target)
+        } else {
+            self.file.persist_noclobber(&self.target)
+        };
+        let unnamed = |PersistError { error, .. }: PersistError| {
+            Failure::io("cannot name", &self.target, &error)
+        };
+        named.map_err(unnamed)?;
+        Ok(())
     }
 }
 
@@ -151,13 +164,13 @@ mod tests {
         fs::write(&target, "old").unwrap();
         fs::write(&bystander, "not ours").unwrap();
         assert_eq!(Draft::begin(&target, false).unwrap_err().code, "exists");
-        let (draft, mut file) = Draft::begin(&target, true).unwrap();
-        file.write_all(b"half").unwrap();
+        let mut draft = Draft::begin(&target, true).unwrap();
+        draft.file().write_all(b"half").unwrap();
         drop(draft);
         assert_eq!(names(folder.path()), ["file", "file.new"]);
         assert_eq!(fs::read_to_string(&target).unwrap(), "old");
-        let (draft, mut file) = Draft::begin(&target, true).unwrap();
-        file.write_all(b"new").unwrap();
+        let mut draft = Draft::begin(&target, true).unwrap();
+        draft.file().write_all(b"new").unwrap();
         draft.finish().unwrap();
         assert_eq!(names(folder.path()), ["file", "file.new"]);
         assert_eq!(fs::read_to_string(&target).unwrap(), "new");
@@ -168,7 +181,7 @@ mod tests {
     fn what_came_meanwhile_stays_and_nothing_is_left_behind() {
         let folder = tempfile::tempdir().unwrap();
         let target = folder.path().join("file");
-        let (draft, _file) = Draft::begin(&target, false).unwrap();
+        let draft = Draft::begin(&target, false).unwrap();
         fs::write(&target, "another's").unwrap();
         assert_eq!(draft.finish().unwrap_err().code, "exists");
         assert_eq!(fs::read_to_string(&target).unwrap(), "another's");
