@@ -1,5 +1,5 @@
-//! Ctrl-C in a command that does not end in its own way: it says what state things are in, and the process ends with
-//! exit code 130. What a command has begun it says here while it goes on; what was printed before is the result, and
+//! Ctrl-C, or SIGTERM, in a command that does not end in its own way: it says what state things are in, and the process ends
+//! with exit code 130. What a command has begun it says here while it goes on; what was printed before is the result, and
 //! nothing follows it.
 
 use crate::{
@@ -7,6 +7,7 @@ use crate::{
     output::Output,
 };
 use serde_json::{Map, Value};
+use signal_hook::consts::{SIGINT, SIGTERM};
 use std::{
     collections::BTreeMap,
     io::Read,
@@ -60,7 +61,7 @@ pub fn printing<T>(print: impl FnOnce() -> T) -> T {
     print()
 }
 
-/// From now on Ctrl-C ends this process.
+/// From now on Ctrl-C and SIGTERM end this process.
 ///
 /// # Errors
 /// If signals cannot be handled.
@@ -68,8 +69,10 @@ pub fn listen(out: Output) -> Result {
     let failed =
         |e: std::io::Error| Failure::failed("io", format!("signals cannot be handled: {e}"));
     let (mut news, signalled) = UnixStream::pair().map_err(failed)?;
-    signal_hook::low_level::pipe::register(signal_hook::consts::SIGINT, signalled)
-        .map_err(failed)?;
+    for signal in [SIGINT, SIGTERM] {
+        let signalled = signalled.try_clone().map_err(failed)?;
+        signal_hook::low_level::pipe::register(signal, signalled).map_err(failed)?;
+    }
     let wait = move || {
         if news.read_exact(&mut [0]).is_ok() {
             end(out);

@@ -228,11 +228,16 @@ fn a_file_that_is_no_key_is_not_to_be_hidden() {
     assert!(!document.to_string().contains("chmod"), "{document}");
 }
 
-/// A node that takes the connection and never answers, and Ctrl-C meanwhile.
+/// A node that takes the connection and never answers, and Ctrl-C or SIGTERM meanwhile.
 #[test]
-fn ctrl_c_is_one_document_or_one_line() {
+fn an_interruption_is_one_document_or_one_line() {
+    use rustix::process::Signal;
     let dir = tempfile::tempdir().unwrap();
-    for is_json in [true, false] {
+    for (signal, is_json) in [
+        (Signal::INT, true),
+        (Signal::INT, false),
+        (Signal::TERM, true),
+    ] {
         let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", silent.local_addr().unwrap());
         let mut command = Command::new(env!("CARGO_BIN_EXE_tintype"));
@@ -248,7 +253,7 @@ fn ctrl_c_is_one_document_or_one_line() {
             .unwrap();
         let _connection = silent.accept().unwrap();
         let pid = rustix::process::Pid::from_child(&child);
-        rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+        rustix::process::kill_process(pid, signal).unwrap();
         let output = child.wait_with_output().unwrap();
         assert_eq!(output.status.code(), Some(130));
         let stdout = String::from_utf8(output.stdout).unwrap();
