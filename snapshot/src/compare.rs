@@ -7,48 +7,65 @@ use crate::{
     chunk::VerifiedChunk,
     manifest::{ChunkRef, Manifest},
 };
-use ledger::state::tree::{Difference, JoinError, Tree};
+use ledger::{
+    hash::Hash,
+    state::tree::{Difference, JoinError, Part, Prefix, Tree},
+};
 use std::collections::BTreeSet;
 
-/// Parts whose chunks are asked for at once.
+/// Places whose chunks are asked for at once.
 const TOGETHER: usize = 16;
 
-/// A part of the state where two snapshots have different chunks. Either side may be empty.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Differing {
-    /// The older one's chunks there.
-    pub old: Vec<ChunkRef>,
+/// A place in the tree where two states have different parts. Either side may be empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Differing<P> {
+    /// The older one's parts there.
+    pub old: Vec<P>,
     /// The newer one's.
-    pub new: Vec<ChunkRef>,
+    pub new: Vec<P>,
 }
 
-/// The parts where two snapshots have different chunks, in the order of places. Looks at manifests alone.
-pub fn differing(old: &Manifest, new: &Manifest) -> Vec<Differing> {
-    let ids = |m: &Manifest| m.chunk_ids().collect::<BTreeSet<_>>();
-    let (in_old, in_new) = (ids(old), ids(new));
-    let of_old = old.chunks().iter().filter(|c| !in_new.contains(&c.id()));
-    let of_new = new.chunks().iter().filter(|c| !in_old.contains(&c.id()));
-    let mut sides: Vec<(bool, ChunkRef)> = of_old
-        .map(|c| (false, *c))
-        .chain(of_new.map(|c| (true, *c)))
+/// The places where two snapshots have different chunks, in their order. Looks at manifests alone.
+pub fn differing(old: &Manifest, new: &Manifest) -> Vec<Differing<ChunkRef>> {
+    differing_parts(old.chunks(), new.chunks(), ChunkRef::part)
+}
+
+/// The places where two states have different parts, in their order.
+pub(crate) fn differing_parts<P: Copy>(
+    old: &[P],
+    new: &[P],
+    part: impl Fn(&P) -> Part,
+) -> Vec<Differing<P>> {
+    let hashes = |of: &[P]| of.iter().map(|p| part(p).hash).collect::<BTreeSet<Hash>>();
+    let (in_old, in_new) = (hashes(old), hashes(new));
+    let of_old = old.iter().filter(|p| !in_new.contains(&part(p).hash));
+    let of_new = new.iter().filter(|p| !in_old.contains(&part(p).hash));
+    let sides = of_old
+        .map(|p| (false, *p))
+        .chain(of_new.map(|p| (true, *p)));
+    let mut sides: Vec<(Prefix, bool, P)> = sides
+        .map(|(is_new, p)| (part(&p).prefix, is_new, p))
         .collect();
     // A prefix comes before those that it covers.
-    sides.sort_by_key(|(_, c)| (*c.prefix.bits(), c.prefix.bit_count()));
-    let mut parts: Vec<Differing> = Vec::new();
-    let mut covering = None;
-    for (is_new, chunk) in sides {
-        let covered = covering
-            .is_some_and(|prefix: ledger::state::tree::Prefix| prefix.covers(&chunk.prefix));
-        if !covered {
-            covering = Some(chunk.prefix);
-            parts.push(Differing::default());
+    sides.sort_by_key(|(prefix, ..)| (*prefix.bits(), prefix.bit_count()));
+    let mut places: Vec<Differing<P>> = Vec::new();
+    let mut covering: Option<Prefix> = None;
+    for (prefix, is_new, part) in sides {
+        if !covering.is_some_and(|covering| covering.covers(&prefix)) {
+            covering = Some(prefix);
+            let (old, new) = (vec![], vec![]);
+            places.push(Differing { old, new });
         }
-        if let Some(part) = parts.last_mut() {
-            let side = if is_new { &mut part.new } else { &mut part.old };
-            side.push(chunk);
+        if let Some(place) = places.last_mut() {
+            let side = if is_new {
+                &mut place.new
+            } else {
+                &mut place.old
+            };
+            side.push(part);
         }
     }
-    parts
+    places
 }
 
 /// Where verified chunks come from: an archive, a store.
@@ -90,9 +107,9 @@ pub fn compare<A: Chunks, B: Chunks>(
     (new, new_chunks): (&Manifest, &B),
     mut see: impl FnMut(Difference<'_>),
 ) -> Result<(), CompareError<A::Error, B::Error>> {
-    for parts in differing(old, new).chunks(TOGETHER) {
-        let olds: Vec<ChunkRef> = parts.iter().flat_map(|part| part.old.clone()).collect();
-        let news: Vec<ChunkRef> = parts.iter().flat_map(|part| part.new.clone()).collect();
+    for places in differing(old, new).chunks(TOGETHER) {
+        let olds: Vec<ChunkRef> = places.iter().flat_map(|at| at.old.clone()).collect();
+        let news: Vec<ChunkRef> = places.iter().flat_map(|at| at.new.clone()).collect();
         let mut olds = old_chunks
             .load(&olds)
             .map_err(CompareError::Old)?
@@ -101,9 +118,9 @@ pub fn compare<A: Chunks, B: Chunks>(
             .load(&news)
             .map_err(CompareError::New)?
             .into_iter();
-        for part in parts {
-            let before = join(olds.by_ref().take(part.old.len()))?;
-            let after = join(news.by_ref().take(part.new.len()))?;
+        for at in places {
+            let before = join(olds.by_ref().take(at.old.len()))?;
+            let after = join(news.by_ref().take(at.new.len()))?;
             before.changes(&after).for_each(&mut see);
         }
     }

@@ -8,6 +8,7 @@
 //! | [`manifest`] | what a snapshot consists of, and why it may be believed | none |
 //! | [`chunk`] | a subtree as bytes | none |
 //! | [`compare`] | what differs between two snapshots | none |
+//! | [`pinpoint`] | where two states differ that others hold | what the caller asks |
 //! | [`archive`] | a snapshot in one file | what the caller opens |
 //! | [`scope`] | what of a state is wanted: all of it, or some of its chunks | none |
 //! | [`sync`] | the joiner: replies in, requests out | none |
@@ -24,6 +25,7 @@ pub mod archive;
 pub mod chunk;
 pub mod compare;
 pub mod manifest;
+pub mod pinpoint;
 pub mod scope;
 pub mod store;
 pub mod sync;

@@ -23,14 +23,6 @@ impl Tree {
         }
     }
 
-    /// The two halves into which [`Self::subtree`] parts, none if that is a single entry or nothing.
-    ///
-    /// From [`Prefix::ROOT`] down this is how two nodes find where their trees differ, a message a level.
-    pub fn children(&self, prefix: &Prefix) -> Option<(Part, Part)> {
-        let (left, right) = self.subtree(prefix)?.children()?;
-        Some((left.part(), right.part()))
-    }
-
     /// The largest subtrees of at most `bytes_max` bytes, in the order of places: together they are the whole tree. An
     /// entry that is larger by itself is a subtree by itself.
     ///
@@ -81,6 +73,24 @@ impl Subtree {
     /// Its entries, in the order of places.
     pub fn iter(&self) -> Iter<'_> {
         Iter::over(Some(self))
+    }
+
+    /// What it parts into when the largest is halved again and again: so many parts, or one for each entry if it has fewer, in
+    /// the order of places. They fold to it.
+    ///
+    /// From the root down this is how two who hold a state find where theirs differ, a few messages each.
+    pub fn parts(&self, count: usize) -> Vec<Part> {
+        let mut subtrees = vec![self.clone()];
+        while subtrees.len() < count
+            && let Some((at, largest)) = subtrees
+                .iter()
+                .enumerate()
+                .max_by_key(|(_, subtree)| subtree.totals().entries)
+            && let Some((left, right)) = largest.children()
+        {
+            subtrees.splice(at..=at, [left, right]);
+        }
+        subtrees.iter().map(Self::part).collect()
     }
 }
 

@@ -28,26 +28,29 @@ proptest! {
             prop_assert!(subtree.iter().eq(below.iter().map(entry_ref)));
             assert_holds(&Tree::from(subtree.clone()), &below);
             prop_assert!(below.keys().all(|p| subtree.prefix().contains(p)));
-            prop_assert_eq!(tree.children(&prefix).is_some(), below.len() > 1);
         }
     }
 
-    /// Descending by children reaches every entry, and two parts fold to their parent.
+    /// Descending by parts reaches every entry, and parts fold to what they are parts of.
     #[test]
-    fn children_lead_to_every_entry(model in model(60)) {
+    fn parts_lead_to_every_entry(model in model(60), count in 2..9_usize) {
         let tree = tree_of(&model);
         let mut found = Vec::new();
         let mut pending: Vec<_> = tree.top().map(|top| top.part()).into_iter().collect();
         while let Some(part) = pending.pop() {
-            match tree.children(&part.prefix) {
-                Some((left, right)) => {
-                    let folded = super::super::fold(&[left, right]).unwrap();
-                    prop_assert_eq!(folded.root, StateRoot::from(part.hash));
-                    prop_assert_eq!(folded.totals, part.totals);
-                    pending.extend([right, left]);
-                }
-                None => found.push(*part.prefix.bits()),
+            let subtree = tree.subtree(&part.prefix).unwrap();
+            if part.totals.entries == 1 {
+                prop_assert_eq!(subtree.parts(count), [part]);
+                found.push(*part.prefix.bits());
+                continue;
             }
+            let parts = subtree.parts(count);
+            let most = usize::try_from(part.totals.entries).unwrap();
+            prop_assert_eq!(parts.len(), count.min(most));
+            let folded = super::super::fold(&parts).unwrap();
+            prop_assert_eq!(folded.root, StateRoot::from(part.hash));
+            prop_assert_eq!(folded.totals, part.totals);
+            pending.extend(parts.into_iter().rev());
         }
         prop_assert!(found.iter().eq(model.keys()));
     }
