@@ -2,9 +2,9 @@
 
 use crate::{
     commands::{
-        bench::BenchArgs, genesis::GenesisArgs, init::InitArgs, keys::KeysCommand, node::NodeArgs,
-        query::QueryArgs, snapshot::SnapshotCommand, testnet::TestnetArgs, tx::TxArgs,
-        verify::VerifyCommand,
+        bench::BenchArgs, diff::DiffArgs, genesis::GenesisArgs, init::InitArgs, keys::KeysCommand,
+        node::NodeArgs, query::QueryArgs, snapshot::SnapshotCommand, testnet::TestnetArgs,
+        tx::TxArgs, verify::VerifyCommand,
     },
     context::Context,
     output::Output,
@@ -127,6 +127,12 @@ Examples:
   tintype verify ledger node0                # also of a node that does not run
   tintype verify ledger /var/lib/tintype")]
     Verify(VerifyCommand),
+    /// Say in which entries the states of two nodes differ, and whose is the chain's
+    #[command(after_help = "\
+Examples:
+  tintype diff node0 node3
+  tintype diff node0 http://192.0.2.7:26001 --height 120")]
+    Diff(DiffArgs),
     /// Load the network and measure what it commits
     #[command(after_help = "\
 Examples:
@@ -249,6 +255,7 @@ mod tests {
             "verify roots --height 9",
             "verify chain --trust 3:abababababababababababababababababababababababababababababababab",
             "verify ledger node0",
+            "diff node0 node1",
             "bench --seconds 3 --rate 50 --accounts 10",
             "node --dir x --until-lock-freed y",
         ] {

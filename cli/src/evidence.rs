@@ -188,6 +188,25 @@ impl<'a> Checker<'a> {
         self.settled(proven())
     }
 
+    /// The root of the chain's state after a block, if the node shows a header of it that is the chain's.
+    pub fn root(&self, height: Height) -> Option<StateRoot> {
+        let state = if height == Height::GENESIS {
+            VerifiedState::genesis(self.genesis.as_ref()?).ok()?
+        } else {
+            let LightBlock {
+                header,
+                certificate,
+                ..
+            } = self.light_block(height).ok()?;
+            let certified = CertifiedHeader {
+                header,
+                certificate,
+            };
+            self.certified(certified).ok()?
+        };
+        (state.height() == height).then(|| state.root())
+    }
+
     /// Whether a block is the chain's, and all that is said of it is what its header says.
     ///
     /// # Errors

@@ -11,6 +11,7 @@ pub mod bench;
 pub mod client;
 pub mod commands;
 pub mod context;
+pub mod differences;
 pub mod evidence;
 pub mod failure;
 pub mod interrupt;

@@ -179,6 +179,8 @@ pub struct Status {
     pub sync: Option<SyncProgress>,
     /// The alarm, if it disagrees with the chain.
     pub alarm: Option<String>,
+    /// The height at which somebody has another state: what this node has there is kept, to be compared.
+    pub disputed: Option<Height>,
     /// For how long no block has become final here, if that is longer than any pause of an idle chain.
     pub stands_still: Option<Duration>,
     /// Whether it follows the chain.

@@ -7,6 +7,7 @@
 
 use crate::compare::{Differing, differing_parts};
 use ledger::{
+    codec::{self, CodecError},
     hash::StateRoot,
     state::tree::{
         BuildError, Difference, EntryRef, FoldError, Folded, Part, Place, PlaceRange, Prefix,
@@ -14,8 +15,20 @@ use ledger::{
     },
 };
 
+/// So many parts a holder gives at once.
+pub const PARTS: usize = 64;
+/// Bytes of so many parts, encoded.
+const PARTS_BYTES_MAX: usize = PARTS * 128;
 /// Parts of no more entries are read rather than parted again.
 const READ_ENTRIES_MAX: u64 = 64;
+
+/// Decodes the parts that a holder gave.
+///
+/// # Errors
+/// If they are too many, or not in their canonical encoding.
+pub fn decode_parts(bytes: &[u8]) -> Result<Vec<Part>, CodecError> {
+    codec::decode(bytes, PARTS_BYTES_MAX)
+}
 
 /// Someone who holds a state, and may lie.
 pub trait Holder {

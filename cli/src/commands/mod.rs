@@ -2,6 +2,7 @@
 
 pub mod approvals;
 pub mod bench;
+pub mod diff;
 pub mod doctor;
 pub mod genesis;
 pub mod init;
@@ -29,6 +30,7 @@ pub fn run(context: &Context, command: Command) -> Result {
         Command::Keys(command) => keys::run(context, &command),
         Command::Snapshot(command) => snapshot::run(context, &command),
         Command::Verify(command) => verify::run(context, &command),
+        Command::Diff(args) => diff::run(context, &args),
         Command::Bench(args) => bench::run(context, &args),
         Command::Init(args) => init::run(context, &args),
         Command::Genesis(args) => genesis::run(context, &args),

@@ -1,6 +1,6 @@
 //! A chain of two blocks, made here, and a node of it that answers as the real ones do, but for what a test bends.
 
-use crate::server::serve;
+use crate::server::{serve, status};
 use cli::api;
 use ledger::{
     block::{CommittedBlock, Header, UnverifiedBlock},
@@ -10,8 +10,9 @@ use ledger::{
     hash::{Address, BlockHash, CertificateHash, TxId},
     keys::SecretKey,
     state::{
-        Execution, State,
+        Execution, State, View,
         entries::{self, Entry, Key},
+        tree::{Change, Op, PageLimits, Place, PlaceRange, Prefix},
     },
     transaction::{Operation, SignedTransaction, Transaction},
     units::{Amount, Height, Nonce, Power, Round, TimestampMs},
@@ -81,6 +82,33 @@ impl Chain {
             amount: Amount(1_000_000),
         }]);
         chain
+    }
+
+    /// Gives its last state a record that no transaction made, and another that none changed.
+    pub fn spoil(&mut self) {
+        let state = self.states.pop().unwrap();
+        let mut tree = state.tree().clone();
+        let name = |key: &str| ("notes".to_owned(), key.as_bytes().to_vec());
+        let hello: entries::Record = View::from(state.clone())
+            .entry(&name("hello"))
+            .unwrap()
+            .unwrap();
+        for (key, value) in [("hello", "WORLD"), ("ghost", "boo")] {
+            let record = entries::Record {
+                value: value.into(),
+                ..hello.clone()
+            };
+            let key = entries::Record::key(&name(key));
+            let (bytes, value) = (key.encode(), codec::encode(&record));
+            let op = Op::Put {
+                key: &bytes,
+                value: &value,
+            };
+            let place = key.place();
+            tree.apply(&[Change { place, op }]).unwrap();
+        }
+        self.states
+            .push(State::from_tree(state.height(), tree).unwrap());
     }
 
     /// The transaction that was applied, and the one that failed.
@@ -170,6 +198,14 @@ impl Chain {
             ["blocks", "latest"] => (200, json!(self.block(latest))),
             ["blocks", name] => (200, json!(self.block(name.parse().unwrap()))),
             ["transactions", id] => self.transaction(id),
+            ["light", name] => (200, json!(self.light(name.parse().unwrap()))),
+            ["roots", at] => self.root(at.parse().unwrap()),
+            ["states", at, what] => self.part_of_state(at.parse().unwrap(), what, query),
+            ["status"] => {
+                let mut status = status("node", latest as u64, true, &[]);
+                status["chain_id"] = json!(self.genesis.chain_id());
+                (200, status)
+            }
             other => panic!("{other:?}"),
         }
     }
@@ -189,7 +225,7 @@ impl Chain {
     }
 
     fn entry<E: Entry>(&self, name: &E::Name, at: usize) -> Option<E> {
-        let view = ledger::state::View::from(self.states[at].clone());
+        let view = View::from(self.states[at].clone());
         view.entry::<E>(name).unwrap()
     }
 
@@ -283,6 +319,53 @@ impl Chain {
             header,
             certificate: committed.certificate.clone(),
         }
+    }
+
+    fn light(&self, height: usize) -> api::LightBlock {
+        let block = self.block(height);
+        api::LightBlock {
+            height: block.height,
+            hash: block.hash,
+            header: block.header,
+            certificate: block.certificate,
+            validators: self.states[height].validators().current.clone(),
+        }
+    }
+
+    fn root(&self, at: usize) -> Said {
+        let root = self.states[at].root();
+        (200, json!({"name": "node", "height": at, "root": root}))
+    }
+
+    /// As the real API, without its bounds.
+    fn part_of_state(&self, at: usize, what: &str, query: &str) -> Said {
+        let named = |name: &str| {
+            let mut parts = query.split('&').filter_map(|part| part.split_once('='));
+            parts.find(|(n, _)| *n == name).unwrap().1.to_owned()
+        };
+        let place = |name: &str| -> Place { named(name).parse().unwrap() };
+        let state = &self.states[at];
+        let (tree, height, state_root) = (state.tree(), state.height(), state.root());
+        if what == "parts" {
+            let below = Prefix::new(place("prefix"), named("bits").parse().unwrap()).unwrap();
+            let parts = tree.subtree(&below).map(|subtree| subtree.parts(4));
+            let parts_hex = hex::encode(codec::encode(&parts.unwrap_or_default()));
+            return (
+                200,
+                json!({"height": height, "state_root": state_root, "parts_hex": parts_hex}),
+            );
+        }
+        let (from, to) = (place("from"), place("to"));
+        let limits = PageLimits {
+            entries: 1,
+            bytes: 100,
+        };
+        let proof = tree.prove_range(PlaceRange { from, to }, limits);
+        let proof = hex::encode(codec::encode(&proof));
+        (
+            200,
+            json!({"height": height, "state_root": state_root, "proof": proof}),
+        )
     }
 
     fn transaction(&self, id: &str) -> Said {

@@ -7,6 +7,7 @@
 )]
 
 mod chain;
+mod comparing;
 #[path = "../../src/client/fake/server.rs"]
 mod server;
 

@@ -80,6 +80,33 @@ pub(super) struct Page {
     pub limit: Option<u64>,
 }
 
+/// What begins with some bits.
+#[derive(Clone, Copy, Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Below {
+    /// The bits, as 64 hex digits; those behind `bits` are zero. All places without it.
+    #[param(value_type = Option<String>)]
+    pub prefix: Option<Place>,
+    /// How many of them count: 0 to 256.
+    #[serde(default)]
+    #[param(required = false)]
+    pub bits: u16,
+}
+
+/// Places from one to another, both included.
+#[derive(Clone, Copy, Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Range {
+    /// The first, as 64 hex digits.
+    #[param(value_type = String)]
+    pub from: Place,
+    /// The last.
+    #[param(value_type = String)]
+    pub to: Place,
+}
+
 /// How long to wait.
 #[derive(Clone, Copy, Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]

@@ -35,6 +35,7 @@ mod records;
 mod routes;
 mod server;
 mod snapshots;
+mod states;
 #[cfg(test)]
 mod tests;
 mod transactions;

@@ -104,6 +104,7 @@ pub(super) async fn status(
             snapshot: status.snapshot.map(Into::into),
             sync: status.sync.as_ref().map(Into::into),
             alarm: status.alarm,
+            disputed: status.disputed,
             stands_still_seconds: status.stands_still.map(|since| since.as_secs()),
             spaces: status.spaces,
             name: status.name,

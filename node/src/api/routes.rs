@@ -1,8 +1,8 @@
 //! The paths, and the OpenAPI document that describes them.
 
 use super::{
-    Api, blocks, error::ApiError, events, guard, node, query, records, snapshots, transactions,
-    types,
+    Api, blocks, error::ApiError, events, guard, node, query, records, snapshots, states,
+    transactions, types,
 };
 use axum::{
     Router,
@@ -42,6 +42,8 @@ use utoipa::OpenApi;
         snapshots::show,
         snapshots::chunk,
         snapshots::take,
+        states::parts,
+        states::entries,
         events::events,
     ),
     components(schemas(types::ErrorDocument, types::Event)),
@@ -79,6 +81,8 @@ pub(super) fn router(api: Api) -> Router {
         .route("/v1/roots/{height}", get(blocks::root))
         .route("/v1/snapshots/{height}", get(snapshots::show))
         .route("/v1/snapshots/{height}/chunks/{id}", get(snapshots::chunk))
+        .route("/v1/states/{height}/parts", get(states::parts))
+        .route("/v1/states/{height}/entries", get(states::entries))
         .route_layer(from_fn_with_state(api.clone(), guard::bounded));
     // These have bounds of their own: they last as long as they need.
     let long = Router::new()

@@ -5,9 +5,11 @@
 
 mod live;
 mod snapshots;
+mod states;
 
 pub use live::{Alarm, BlockEvent, Event, Lagged};
 pub use snapshots::{Snapshot, SnapshotDetail, Snapshots};
+pub use states::{StateParts, StateRange};
 
 use crate::handle;
 use ledger::{
@@ -116,6 +118,10 @@ pub struct Status {
     pub sync: Option<SyncProgress>,
     /// The alarm, if it disagrees with the chain.
     pub alarm: Option<String>,
+    /// The first height at which somebody has another state than this node: `tintype diff` finds out in what they differ.
+    #[serde(default)]
+    #[schema(value_type = Option<u64>)]
+    pub disputed: Option<Height>,
     /// For how long no block has become final here, if that is longer than any pause of an idle chain: too few validators
     /// are there.
     pub stands_still_seconds: Option<u64>,

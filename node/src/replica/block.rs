@@ -16,9 +16,9 @@ use ledger::{
     block::{Block, Header, rules::Standing},
     codec,
     genesis::PROTOCOL_VERSION,
-    hash::{Address, BlockHash, CertificateHash, StateRoot, TxId},
+    hash::{Address, BlockHash, CertificateHash, TxId},
     keys::PublicKey,
-    state::{Executed, Execution},
+    state::{Executed, Execution, State},
     transaction::VerifiedTransaction,
     units::{Round, TimestampMs},
 };
@@ -310,24 +310,28 @@ impl Replica {
             Some(Err(reason)) => reason.clone(),
             _ => String::new(),
         };
+        let own = self.own_state(block);
         let alarm = Alarm::Diverged {
             height: self.height(),
             block: hash,
             certified: block.header.state_root,
-            here: self.own_root(block),
+            here: own.as_ref().map(State::root),
             reason,
         };
         self.diverged = true;
+        if let Some(own) = own {
+            self.emit(Effect::Astray(own));
+        }
         self.emit(Effect::Alarm(alarm));
     }
 
-    /// The root that this node comes to, whatever the header says.
-    fn own_root(&self, block: &Block) -> Option<StateRoot> {
+    /// The state that this node comes to, whatever the header says.
+    fn own_state(&self, block: &Block) -> Option<State> {
         let mut execution = Execution::new(&self.state);
         for transaction in &block.transactions {
             execution.apply(transaction).ok()?;
         }
-        Some(execution.finish().state.root())
+        Some(execution.finish().state)
     }
 
     /// Executes a block that is here whole, once. Whether it is valid is the answer.

@@ -157,6 +157,9 @@ pub enum Effect {
     Dropped(Vec<(TxId, Refusal)>),
     /// Keep this proof against a validator. The alarm about it follows.
     Evidence(Equivocation),
+    /// The state that this node comes to where the chain has another, for finding out in what they differ. The alarm about it
+    /// follows.
+    Astray(State),
     /// Someone disagrees.
     Alarm(Alarm),
     /// A peer did what no honest one does.

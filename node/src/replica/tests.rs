@@ -322,6 +322,8 @@ fn a_replica_that_has_gone_astray_signs_no_more() {
     node.take(Input::Blocks { peer, blocks }, NOW);
     let alarmed = |e: &Effect| matches!(e, Effect::Alarm(Alarm::Diverged { .. }));
     assert!(node.effects.iter().any(alarmed), "{:?}", node.effects);
+    let astray = |e: &Effect| matches!(e, Effect::Astray(own) if own.height() == Height(1));
+    assert!(node.effects.iter().any(astray), "{:?}", node.effects);
     assert!(!node.replica.votes());
     let [first, second, third, _] = keys();
     let (message, block) = proposal(&first);

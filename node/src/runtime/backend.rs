@@ -91,6 +91,7 @@ impl Shared {
             snapshot: None,
             sync: self.sync().clone(),
             alarm: None,
+            disputed: None,
             stands_still: None,
             ready: newest.is_some() && peers > 0 && spaces.is_moving(),
             spaces: spaces.names().to_vec(),
@@ -145,6 +146,7 @@ impl Backend for Shared {
             snapshot,
             sync,
             alarm: pictures.alarm.clone(),
+            disputed: pictures.disputed(),
             stands_still,
             ready: self.ready.load(Ordering::Relaxed)
                 && !behind
@@ -168,6 +170,9 @@ impl Backend for Shared {
         let Some(asked) = height else {
             return Ok(newest.into());
         };
+        if let Some(found) = pictures.state(asked) {
+            return Ok(found.clone().into());
+        }
         let latest = newest.height();
         if asked > latest {
             return Err(NotHere::Future { asked, latest });
@@ -177,12 +182,7 @@ impl Backend for Shared {
             .front()
             .map(State::height)
             .unwrap_or_default();
-        let found = pictures
-            .states
-            .iter()
-            .find(|s| s.height() == asked)
-            .cloned();
-        found.map(View::from).ok_or(NotHere::StateGone { earliest })
+        Err(NotHere::StateGone { earliest })
     }
 
     fn next_nonce(&self, address: &Address) -> Nonce {

@@ -107,6 +107,30 @@ pub(super) struct Pictures {
     pub(super) alarm: Option<String>,
     /// The roots of the states that are kept, and of the one this node began with.
     pub(super) roots: BTreeMap<Height, StateRoot>,
+    /// The state of the first height at which someone has another one. Kept until this node is started again, so that it can be
+    /// found out in what they differ; one alone, so that whoever lies about roots cannot fill the memory.
+    disputed: Option<State>,
+}
+
+impl Pictures {
+    /// The state of a height, if it is kept.
+    pub(super) fn state(&self, height: Height) -> Option<&State> {
+        let all = self.states.iter().chain(&self.disputed);
+        all.into_iter().find(|state| state.height() == height)
+    }
+
+    /// Keeps a state that somebody has another of, unless one is kept already.
+    pub(super) fn dispute(&mut self, state: State) {
+        if self.disputed.is_none() {
+            self.roots.entry(state.height()).or_insert(state.root());
+            self.disputed = Some(state);
+        }
+    }
+
+    /// The height of the state that somebody has another of.
+    pub(super) fn disputed(&self) -> Option<Height> {
+        self.disputed.as_ref().map(State::height)
+    }
 }
 
 /// What a shared picture starts with.
@@ -166,6 +190,7 @@ impl Shared {
             dropped_order: VecDeque::new(),
             pending: HashMap::new(),
             alarm: None,
+            disputed: None,
         };
         Self {
             name,
@@ -370,6 +395,11 @@ impl Shared {
             here,
             theirs,
         } = differs;
+        {
+            let mut pictures = self.pictures();
+            let own = pictures.state(height).cloned();
+            own.into_iter().for_each(|own| pictures.dispute(own));
+        }
         self.alarm(Alarm::PeerDiffers {
             peer,
             height,

@@ -89,6 +89,7 @@ impl Simulation {
             }
             Effect::Evidence(found) => self.accused(node, &found)?,
             Effect::Alarm(Alarm::Equivocation { .. })
+            | Effect::Astray(_)
             | Effect::Admitted { .. }
             | Effect::Dropped(_) => {}
             Effect::Alarm(alarm) => return Err(self.unexpected(node, format!("{alarm:?}"))),

@@ -1,6 +1,6 @@
 //! An HTTP server that answers what a test says. Also of the tests of the program itself, which have this file by its path.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::{
     io::{BufRead, BufReader, Write},
     net::TcpListener,
@@ -26,4 +26,16 @@ pub fn serve(answer: impl Fn(&str) -> (u16, Value) + Send + 'static) -> String {
         }
     });
     url
+}
+
+/// The status of a node that is at a height.
+pub fn status(name: &str, height: u64, ready: bool, spaces: &[&str]) -> Value {
+    let hash = "00".repeat(32);
+    json!({
+        "name": name, "version": "0", "public_key": hash, "chain_id": hash, "chain_name": "c",
+        "validator": true, "voting": true, "ready": ready, "height": height, "block_hash": null,
+        "block_time": null, "state_root": hash, "last_block_transactions": 0,
+        "earliest_block": null, "peers": 0, "p2p": [], "mempool": 0, "snapshot": null,
+        "sync": null, "alarm": null, "stands_still_seconds": null, "spaces": spaces,
+    })
 }

@@ -2,6 +2,7 @@
 
 use super::{TOKEN, asked, fake::Fake};
 use crate::api::{error::ApiError, routes::Description, types};
+use ::snapshot::pinpoint::decode_parts;
 use axum::{
     body::Body,
     http::{Request, StatusCode},
@@ -14,7 +15,7 @@ use ledger::{
     state::{
         Code,
         entries::Key,
-        tree::{Place, Proof},
+        tree::{Place, PlaceRange, Proof, RANGE_PROOF_BYTES_MAX, RangeProof, fold},
     },
     transaction::Operation,
     units::{Amount, Height, Nonce, Version},
@@ -245,6 +246,39 @@ async fn a_space_is_listed_page_by_page_with_proofs() {
     assert_eq!(whole.evidence.height, Height(2));
 }
 
+/// Parts fold to the root and lead to all entries, each range with its proof: what two nodes are compared by.
+#[tokio::test]
+async fn a_state_is_shown_by_its_parts_and_ranges() {
+    let api = asked();
+    keep_records(&api.node);
+    let page = async |path: String| api.read::<types::StateParts>(&path).await;
+    let parts =
+        |page: &types::StateParts| decode_parts(&hex::decode(&page.parts_hex).unwrap()).unwrap();
+    let all = page("/v1/states/1/parts".into()).await;
+    let tops = parts(&all);
+    let folded = fold(&tops).unwrap();
+    assert_eq!((all.height, folded.root), (Height(1), all.state_root));
+    let mut entries = 0;
+    for top in &tops {
+        let (prefix, bits) = (top.prefix.bits(), top.prefix.bit_count());
+        let below = page(format!("/v1/states/1/parts?prefix={prefix}&bits={bits}")).await;
+        assert_eq!(fold(&parts(&below)).unwrap().root, top.hash.into());
+        let range = PlaceRange::from(top.prefix);
+        let PlaceRange { from, to } = range;
+        let path = format!("/v1/states/1/entries?from={from}&to={to}");
+        let shown: types::StateRange = api.read(&path).await;
+        let proof = hex::decode(shown.proof).unwrap();
+        let proof: RangeProof = codec::decode(&proof, RANGE_PROOF_BYTES_MAX).unwrap();
+        let proven = proof.verify(all.state_root, range).unwrap();
+        assert_eq!(proven.next, None);
+        entries += proven.entries.len() as u64;
+    }
+    assert_eq!(entries, folded.totals.entries);
+    let zeros = "00".repeat(32);
+    let nothing = page(format!("/v1/states/1/parts?prefix={zeros}&bits=256")).await;
+    assert_eq!(parts(&nothing), []);
+}
+
 #[tokio::test]
 async fn blocks_have_three_names() {
     let api = asked();
@@ -336,6 +370,8 @@ async fn the_description_lists_every_path() {
             "/v1/spaces/{space}",
             "/v1/spaces/{space}/records",
             "/v1/spaces/{space}/records/{key}",
+            "/v1/states/{height}/entries",
+            "/v1/states/{height}/parts",
             "/v1/blocks/{name}",
             "/v1/light/{name}",
             "/v1/validators",
