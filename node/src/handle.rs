@@ -248,6 +248,10 @@ pub struct SyncProgress {
     pub bytes_done: u64,
     /// Bytes in all.
     pub bytes_total: u64,
+    /// Bytes that came a second, since it began.
+    pub bytes_per_second: u64,
+    /// Seconds until all have come, at that pace; none if none comes.
+    pub seconds_left: Option<u64>,
     /// Peers it fetches from.
     pub peers: usize,
 }

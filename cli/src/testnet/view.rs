@@ -272,6 +272,8 @@ mod tests {
     fn a_node_that_catches_up_agrees_with_nobody_yet_and_says_how_far_it_is() {
         let mut status = status();
         let sync = crate::api::SyncProgress {
+            bytes_per_second: 0,
+            seconds_left: None,
             mode: "blocks".into(),
             height: Height(1245),
             chunks_done: 0,

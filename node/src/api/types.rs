@@ -6,12 +6,13 @@
 mod live;
 mod snapshots;
 mod states;
+mod sync;
 
 pub use live::{Alarm, BlockEvent, Event, Lagged};
 pub use snapshots::{Snapshot, SnapshotDetail, Snapshots};
 pub use states::{StateParts, StateRange};
+pub use sync::{Backfill, SyncProgress};
 
-use crate::handle;
 use ledger::{
     block::Header,
     certificate::Certificate,
@@ -128,51 +129,6 @@ pub struct Status {
     /// The spaces that it follows, from snapshot to snapshot; empty if it follows the whole chain.
     #[serde(default)]
     pub spaces: Vec<String>,
-}
-
-/// How far down a node's history reaches, and how far it is to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Backfill {
-    /// The first block it has; null if it has none yet.
-    #[schema(value_type = Option<u64>)]
-    pub earliest: Option<Height>,
-    /// The first that it is to have.
-    #[schema(value_type = u64)]
-    pub target: Height,
-}
-
-/// How far a sync is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct SyncProgress {
-    /// `snapshot` or `blocks`.
-    pub mode: String,
-    /// The height it goes for.
-    #[schema(value_type = u64)]
-    pub height: Height,
-    /// Chunks verified and stored.
-    pub chunks_done: u64,
-    /// Chunks in all.
-    pub chunks_total: u64,
-    /// Bytes of these.
-    pub bytes_done: u64,
-    /// Bytes in all.
-    pub bytes_total: u64,
-    /// Peers it fetches from.
-    pub peers: u64,
-}
-
-impl From<&handle::SyncProgress> for SyncProgress {
-    fn from(sync: &handle::SyncProgress) -> Self {
-        Self {
-            mode: sync.mode.to_owned(),
-            height: sync.height,
-            chunks_done: sync.chunks_done,
-            chunks_total: sync.chunks_total,
-            bytes_done: sync.bytes_done,
-            bytes_total: sync.bytes_total,
-            peers: sync.peers as u64,
-        }
-    }
 }
 
 /// Where a transaction is on its way.

@@ -26,7 +26,10 @@ use ledger::{
     untrusted::Untrusted,
     validators::ValidatorSet,
 };
-use std::{sync::atomic::Ordering, time::Duration};
+use std::{
+    sync::atomic::Ordering,
+    time::{Duration, Instant},
+};
 use tokio::sync::broadcast;
 
 /// A node so many blocks behind what others have is catching up.
@@ -43,8 +46,8 @@ impl Shared {
 
     /// How far the sync is, while it lasts: of a snapshot, or of the blocks that others are ahead.
     fn progress(&self) -> Option<SyncProgress> {
-        if let Some(progress) = self.sync().clone() {
-            return Some(progress);
+        if let Some(syncing) = &*self.sync() {
+            return Some(syncing.told(Instant::now()));
         }
         let goal = self.highest_certified()?;
         let peers = self.heard().len();
@@ -55,6 +58,8 @@ impl Shared {
             chunks_total: 0,
             bytes_done: 0,
             bytes_total: 0,
+            bytes_per_second: 0,
+            seconds_left: None,
             peers,
         })
     }
@@ -89,7 +94,10 @@ impl Shared {
             p2p,
             mempool: 0,
             snapshot: None,
-            sync: self.sync().clone(),
+            sync: self
+                .sync()
+                .as_ref()
+                .map(|syncing| syncing.told(Instant::now())),
             alarm: None,
             disputed: None,
             stands_still: None,

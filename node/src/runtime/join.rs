@@ -13,7 +13,10 @@ mod plan;
 pub(super) mod trust;
 mod writer;
 
-use super::{NodeError, shared::Shared};
+use super::{
+    NodeError,
+    shared::{Shared, Syncing},
+};
 use crate::{
     config::{Sync as SyncConfig, SyncMode},
     event::Event,
@@ -452,6 +455,8 @@ fn told(progress: &Progress) -> SyncProgress {
         chunks_total: progress.chunks_total,
         bytes_done: progress.done.bytes,
         bytes_total: progress.total.bytes,
+        bytes_per_second: 0,
+        seconds_left: None,
         peers: usize::try_from(progress.peers).unwrap_or(usize::MAX),
     }
 }
@@ -459,10 +464,12 @@ fn told(progress: &Progress) -> SyncProgress {
 impl Shared {
     /// How far the sync is, told to those who listen.
     pub(super) fn set_sync(&self, progress: Option<SyncProgress>) {
-        if let Some(progress) = &progress {
-            let _ = self.events.send(Event::Sync(progress.clone()));
+        let now = Instant::now();
+        let mut sync = self.sync();
+        *sync = progress.map(|progress| Syncing::new(sync.take(), progress, now));
+        if let Some(syncing) = &*sync {
+            let _ = self.events.send(Event::Sync(syncing.told(now)));
         }
-        *self.sync() = progress;
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the rest of the node may look at without asking the replica: pictures it has published.
 
 mod heads;
+mod syncing;
 
 use super::{
     attestations::{Attestations, Differs},
@@ -15,7 +16,7 @@ use super::{
 };
 use crate::{
     event::{Alarm, Event},
-    handle::{NotHere, Refusal, SyncProgress},
+    handle::{NotHere, Refusal},
     replica::{Committed, Input, Start},
 };
 use heads::Head;
@@ -40,6 +41,7 @@ use std::{
     },
     time::{Duration, Instant},
 };
+pub(super) use syncing::Syncing;
 use tokio::sync::broadcast;
 
 /// States that are kept in memory, for queries of recent heights.
@@ -85,7 +87,7 @@ pub(super) struct Shared {
     following: AtomicBool,
     pictures: Mutex<Pictures>,
     heads: Mutex<BTreeMap<Peer, Head>>,
-    sync: Mutex<Option<SyncProgress>>,
+    sync: Mutex<Option<Syncing>>,
     attestations: Mutex<Attestations>,
     reaper: Reaper,
 }
@@ -237,7 +239,7 @@ impl Shared {
         lock(&self.attestations)
     }
 
-    pub(super) fn sync(&self) -> MutexGuard<'_, Option<SyncProgress>> {
+    pub(super) fn sync(&self) -> MutexGuard<'_, Option<Syncing>> {
         lock(&self.sync)
     }
 

@@ -22,7 +22,7 @@ use ledger::{
         State,
         entries::Key,
         places::Places,
-        tree::{PlaceRange, Proof, RangeProof},
+        tree::{Part, PlaceRange, Proof, RangeProof, fold},
     },
     store::{HashPrefix, LogReader, Wal},
     transaction::SignedTransaction,
@@ -36,7 +36,9 @@ use node::{
 use p2p::{Multiaddr, Request, Response};
 use samples::Samples;
 use serde::{Serialize, de::DeserializeOwned};
-use snapshot::{archive::UnverifiedArchive, chunk, manifest::UntrustedManifest};
+use snapshot::{
+    archive::UnverifiedArchive, chunk, manifest::UntrustedManifest, pinpoint::decode_parts,
+};
 use std::{fs, path::Path, sync::LazyLock};
 
 /// A decoder, and bytes that it takes or nearly takes, from which others are made.
@@ -80,6 +82,7 @@ decoders! {
     state_key, 1, SAMPLES.state_keys().iter().map(Key::encode).collect();
     proof, 2, SAMPLES.proofs().iter().map(encode).collect();
     range_proof, 4, SAMPLES.range_proofs().iter().map(encode).collect();
+    state_parts, 1, vec![encode(&SAMPLES.state_parts())];
     light_block, 20, vec![encode(&SAMPLES.light_block())];
     request, 1, SAMPLES.requests().iter().map(encode).collect();
     response, 1, SAMPLES.responses().iter().map(encode).collect();
@@ -248,6 +251,18 @@ fn proof(bytes: &[u8]) -> bool {
                 true
             })
         })
+    })
+}
+
+fn state_parts(bytes: &[u8]) -> bool {
+    decode_parts(bytes).is_ok_and(|parts| {
+        assert_eq!(encode(&parts), bytes, "another encoding was taken");
+        let is_the_state = fold(&parts).is_ok_and(|f| f.root == SAMPLES.state.root());
+        // Of a part's prefix only the bit at which it parts from its neighbours is proven.
+        let of = |parts: &[Part]| parts.iter().map(|p| (p.hash, p.totals)).collect::<Vec<_>>();
+        let own = SAMPLES.state_parts();
+        assert!(!is_the_state || parts.len() != own.len() || of(&parts) == of(&own));
+        is_the_state
     })
 }
 

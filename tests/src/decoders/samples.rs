@@ -18,7 +18,7 @@ use ledger::{
     state::{
         Code, Executed, Execution, Outcome, State,
         entries::Key,
-        tree::{PageLimits, PlaceRange, Proof, RangeProof, Subtree},
+        tree::{PageLimits, Part, PlaceRange, Proof, RangeProof, Subtree},
     },
     transaction::{Operation, Proposal, SignedTransaction, Transaction},
     units::{Amount, Height, Nonce, Power, Round, TimestampMs, Version},
@@ -36,6 +36,7 @@ use snapshot::{
     archive::ArchiveWriter,
     chunk::{self, ChunkId},
     manifest::{CHUNK_BYTES_MAX_MIN, Manifest},
+    pinpoint::PARTS,
 };
 use std::path::Path;
 
@@ -352,6 +353,12 @@ impl Samples {
         let keys = self.state_keys();
         let prove = |key: &Key| self.state.tree().prove(&key.place());
         keys.iter().map(prove).collect()
+    }
+
+    /// What the whole state consists of.
+    pub fn state_parts(&self) -> Vec<Part> {
+        let top = self.state.tree().top();
+        top.map(|top| top.parts(PARTS)).unwrap_or_default()
     }
 
     /// Of all, of a space, of nothing, and of a page.

@@ -204,13 +204,14 @@ impl Progress {
             Some(sync) if sync.bytes_total > 0 => {
                 let (done, total) = (sync.bytes_done, sync.bytes_total);
                 let text = format!(
-                    "{name}: {} to height {}, {}/{} chunks ({}/{}) from {} peers",
+                    "{name}: {} to height {}, {}/{} chunks ({}/{}, {}/s) from {} peers",
                     sync.mode,
                     sync.height,
                     sync.chunks_done,
                     sync.chunks_total,
                     HumanBytes(done),
                     HumanBytes(total),
+                    HumanBytes(sync.bytes_per_second),
                     sync.peers
                 );
                 Self { text, done, total }

@@ -95,6 +95,8 @@ async fn a_node_that_syncs_says_so() {
         chunks_total: 40,
         bytes_done: 1,
         bytes_total: 2,
+        bytes_per_second: 5,
+        seconds_left: Some(1),
         peers: 3,
     });
     let (status, body) = api.get("/ready").await;
