@@ -175,6 +175,8 @@ pub struct Status {
     pub mempool: usize,
     /// Its newest whole snapshot.
     pub snapshot: Option<SnapshotInfo>,
+    /// What it started from, once that is settled.
+    pub origin: Option<Origin>,
     /// How far it is with its sync, while that lasts.
     pub sync: Option<SyncProgress>,
     /// The alarm, if it disagrees with the chain.
@@ -187,6 +189,17 @@ pub struct Status {
     pub ready: bool,
     /// The spaces that it follows; none if it follows the whole chain.
     pub spaces: Vec<String>,
+}
+
+/// What a node started from, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// `folder`, `snapshot` (fetched from peers) or `genesis` (every block is executed).
+    pub from: &'static str,
+    /// The height of the state it started with.
+    pub height: Height,
+    /// Why.
+    pub why: String,
 }
 
 /// How far down a node's history reaches, and how far it is to.

@@ -5,7 +5,7 @@ use super::{
     process::{Life, life},
 };
 use crate::{
-    api::{self, SyncProgress},
+    api::{self, Origin, SyncProgress},
     client::Client,
     failure::Result,
 };
@@ -111,6 +111,8 @@ pub struct NodeStatus {
     pub state_root: Option<StateRoot>,
     /// Its newest snapshot.
     pub snapshot: Option<SnapshotHead>,
+    /// What it started from, and why.
+    pub origin: Option<Origin>,
     /// How far its sync is.
     pub sync: Option<SyncProgress>,
     /// Its alarm.
@@ -139,6 +141,7 @@ impl NodeStatus {
             transactions: 0,
             state_root: None,
             snapshot: None,
+            origin: None,
             sync: None,
             alarm: None,
             stands_still_seconds: None,
@@ -166,6 +169,7 @@ impl NodeStatus {
             height: snapshot.height,
             root: snapshot.root,
         });
+        self.origin = status.origin;
         self.sync = status.sync;
         self.alarm = status.alarm;
         self.stands_still_seconds = status.stands_still_seconds;

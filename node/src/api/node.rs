@@ -102,6 +102,7 @@ pub(super) async fn status(
             p2p: status.p2p,
             mempool: status.mempool as u64,
             snapshot: status.snapshot.map(Into::into),
+            origin: status.origin.as_ref().map(Into::into),
             sync: status.sync.as_ref().map(Into::into),
             alarm: status.alarm,
             disputed: status.disputed,

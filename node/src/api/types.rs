@@ -11,7 +11,7 @@ mod sync;
 pub use live::{Alarm, BlockEvent, Event, Lagged};
 pub use snapshots::{Snapshot, SnapshotDetail, Snapshots};
 pub use states::{StateParts, StateRange};
-pub use sync::{Backfill, SyncProgress};
+pub use sync::{Backfill, Origin, SyncProgress};
 
 use ledger::{
     block::Header,
@@ -115,6 +115,9 @@ pub struct Status {
     pub mempool: u64,
     /// Its newest whole snapshot.
     pub snapshot: Option<Snapshot>,
+    /// What it started from; null as long as that is not settled.
+    #[serde(default)]
+    pub origin: Option<Origin>,
     /// How far its sync is, while one lasts.
     pub sync: Option<SyncProgress>,
     /// The alarm, if it disagrees with the chain.

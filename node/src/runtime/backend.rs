@@ -94,6 +94,7 @@ impl Shared {
             p2p,
             mempool: 0,
             snapshot: None,
+            origin: None,
             sync: self
                 .sync()
                 .as_ref()
@@ -152,6 +153,7 @@ impl Backend for Shared {
             p2p,
             mempool: self.mempool.load(Ordering::Relaxed),
             snapshot,
+            origin: self.origin().clone(),
             sync,
             alarm: pictures.alarm.clone(),
             disputed: pictures.disputed(),

@@ -64,8 +64,10 @@ pub(super) struct Joined {
     pub(super) certified: CertifiedHeader,
 }
 
-/// Gets a state for a node that has none. Nothing, if it is to execute the blocks from the genesis on, or was told to
-/// stop.
+/// Why there is no snapshot to start from of a node that is ending.
+const STOPPED: &str = "the node was stopped";
+
+/// Gets a state for a node that has none, or says why it is to execute the blocks from the genesis on.
 ///
 /// # Errors
 /// [`NodeError`] if the disk fails.
@@ -74,7 +76,7 @@ pub(super) async fn join(
     sync: &SyncConfig,
     configured: usize,
     mut stopping: watch::Receiver<bool>,
-) -> Result<Option<Joined>, NodeError> {
+) -> Result<Result<Joined, &'static str>, NodeError> {
     let begun = Instant::now();
     loop {
         let (peers, offering) = shared.offering();
@@ -95,23 +97,25 @@ pub(super) async fn join(
                     );
                 }
                 shared.snapshots.store().clear_sync_target()?;
-                return Ok(None);
+                return Ok(Err(why));
             }
             Plan::Wait => {}
         }
         tokio::select! {
             () = tokio::time::sleep(LOOK_EVERY) => {}
-            _ = stopping.wait_for(|stop| *stop) => return Ok(None),
+            _ = stopping.wait_for(|stop| *stop) => return Ok(Err(STOPPED)),
         }
     }
     tracing::info!("fetching a snapshot");
     let trust = trust::trust(shared, sync.trust, stopping.clone()).await?;
     let Some(trust) = trust else {
-        return Ok(None);
+        return Ok(Err(STOPPED));
     };
     let before = shared.snapshots.last();
-    let fetched = fetch(shared, trust, Scope::Whole, before, stopping).await?;
-    fetched.map(|fetched| adopt(shared, fetched)).transpose()
+    match fetch(shared, trust, Scope::Whole, before, stopping).await? {
+        Some(fetched) => Ok(Ok(adopt(shared, fetched)?)),
+        None => Ok(Err("no peer sent the snapshot that it offered")),
+    }
 }
 
 /// Of a node that has a state and is to catch up by snapshots: listens for a moment, before any block is executed, whether a

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     event::{Alarm, Event},
-    handle::{NotHere, Refusal},
+    handle::{NotHere, Origin, Refusal},
     replica::{Committed, Input, Start},
 };
 use heads::Head;
@@ -88,6 +88,7 @@ pub(super) struct Shared {
     pictures: Mutex<Pictures>,
     heads: Mutex<BTreeMap<Peer, Head>>,
     sync: Mutex<Option<Syncing>>,
+    origin: Mutex<Option<Origin>>,
     attestations: Mutex<Attestations>,
     reaper: Reaper,
 }
@@ -219,6 +220,7 @@ impl Shared {
             pictures: Mutex::new(pictures),
             heads: Mutex::default(),
             sync: Mutex::default(),
+            origin: Mutex::default(),
             attestations: Mutex::default(),
             reaper,
         }
@@ -237,6 +239,11 @@ impl Shared {
 
     pub(super) fn attestations(&self) -> MutexGuard<'_, Attestations> {
         lock(&self.attestations)
+    }
+
+    /// What it started from, once that is settled.
+    pub(super) fn origin(&self) -> MutexGuard<'_, Option<Origin>> {
+        lock(&self.origin)
     }
 
     pub(super) fn sync(&self) -> MutexGuard<'_, Option<Syncing>> {

@@ -11,9 +11,10 @@ use super::{
 };
 use crate::{
     config::{Config, SyncMode},
+    handle::Origin,
     replica::{Start, Voting, message::WalRecord},
 };
-use ledger::{block::CertifiedHeader, state::State};
+use ledger::{block::CertifiedHeader, state::State, units::Height};
 use std::sync::Arc;
 use tokio::sync::watch;
 
@@ -44,6 +45,10 @@ pub(super) async fn start(
         wal,
     } = held;
     let peers = config.p2p.peers.len();
+    let came = |from, height, why: &str| {
+        let why = why.into();
+        *shared.origin() = Some(Origin { from, height, why });
+    };
     let from = |state, head: Option<CertifiedHeader>, voting, wal| Start {
         state,
         head: head.map(|h| (h.header, h.certificate)),
@@ -51,6 +56,7 @@ pub(super) async fn start(
         voting,
     };
     if let Some(state) = state {
+        came("folder", state.height(), "it had a state already");
         let is_ahead = config.sync.mode == SyncMode::Snapshot
             && join::look_ahead(shared, peers, stopping.clone()).await?;
         return Ok(match is_ahead {
@@ -58,9 +64,12 @@ pub(super) async fn start(
             false => Ok(from(state, head, voting, wal)),
         });
     }
-    if let Some(Joined { state, certified }) =
-        join::join(shared, &config.sync, peers, stopping.clone()).await?
-    {
+    let joined = join::join(shared, &config.sync, peers, stopping.clone()).await?;
+    if let Err(why) = joined {
+        came("genesis", Height::GENESIS, why);
+    }
+    if let Ok(Joined { state, certified }) = joined {
+        came("snapshot", state.height(), "peers offered it");
         journal.begin_after(state.height())?;
         shared.snapshots.store().clear_sync_target()?;
         // What was promised was seen before; the ledger only begins further up now.

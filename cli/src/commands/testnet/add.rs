@@ -1,7 +1,7 @@
 //! `tintype testnet add`: a new node, from an empty folder to one that follows the chain, and votes if asked to.
 
 use crate::{
-    api,
+    api::{self, Origin},
     client::Client,
     commands::{
         approvals::approve_by_all,
@@ -111,10 +111,24 @@ pub fn run(context: &Context, args: &AddArgs) -> Result {
     }
     let status = Poller::new(&testnet)?.poll()?;
     let node = status.nodes.iter().find(|node| node.name == member.name);
-    context
-        .out
-        .result(&node, || view::render_for(context.out, &status));
+    let origin = node.and_then(|node| node.origin.as_ref());
+    let way = origin.map(|origin| came(&member.name, origin));
+    context.out.result(&node, || {
+        let table = view::render_for(context.out, &status);
+        way.unwrap_or_default() + &table
+    });
     Ok(())
+}
+
+/// Which way a newcomer came to its state, and why.
+fn came(name: &str, origin: &Origin) -> String {
+    let Origin { from, height, why } = origin;
+    let way = match from.as_str() {
+        "snapshot" => format!("by the snapshot of height {height}"),
+        "genesis" => "by executing every block from the genesis on".into(),
+        _ => format!("by the state of height {height} in its folder"),
+    };
+    format!("{name} follows the chain, {way}: {why}\n")
 }
 
 /// What an interruption leaves of a newcomer.
@@ -262,6 +276,21 @@ mod tests {
             "sync": sync, "alarm": null, "stands_still_seconds": null,
         });
         serde_json::from_value(value).unwrap()
+    }
+
+    #[test]
+    fn it_is_told_which_way_a_newcomer_took_and_why() {
+        let origin = |from: &str, why: &str| Origin {
+            from: from.into(),
+            height: Height(100),
+            why: why.into(),
+        };
+        assert_eq!(
+            came("node4", &origin("snapshot", "peers offered it")),
+            "node4 follows the chain, by the snapshot of height 100: peers offered it\n"
+        );
+        let blocks = came("node4", &origin("genesis", "no peer has a snapshot"));
+        assert!(blocks.contains("every block") && blocks.ends_with(": no peer has a snapshot\n"));
     }
 
     #[test]

@@ -293,6 +293,7 @@ impl Backend for Fake {
             snapshot: inner.snapshots.first().copied(),
             sync: inner.sync.clone(),
             alarm: None,
+            origin: None,
             disputed: None,
             stands_still: None,
             ready: inner.sync.is_none(),

@@ -57,3 +57,25 @@ impl From<&handle::SyncProgress> for SyncProgress {
         }
     }
 }
+
+/// What a node started from, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Origin {
+    /// `folder`, `snapshot` (fetched from peers) or `genesis` (every block is executed).
+    pub from: String,
+    /// The height of the state it started with.
+    #[schema(value_type = u64)]
+    pub height: Height,
+    /// Why.
+    pub why: String,
+}
+
+impl From<&handle::Origin> for Origin {
+    fn from(origin: &handle::Origin) -> Self {
+        Self {
+            from: origin.from.to_owned(),
+            height: origin.height,
+            why: origin.why.clone(),
+        }
+    }
+}
