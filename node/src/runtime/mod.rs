@@ -84,6 +84,7 @@ pub fn run(dir: &NodeDir, change: impl Fn(&mut Config)) -> Result<(), NodeError>
     let result = loop {
         // One a run: with it ends whatever still holds a part of the node, which the next run opens anew.
         let runtime = threads(2)?;
+        let liars = recovered.liars.clone();
         let mut stopping = stopping.clone();
         let stopped = async move {
             let _ = stopping.wait_for(|stop| *stop).await;
@@ -102,6 +103,7 @@ pub fn run(dir: &NodeDir, change: impl Fn(&mut Config)) -> Result<(), NodeError>
             Ok(recovered) => recovered,
             Err(error) => break Err(error),
         };
+        recovered.liars = liars;
         change(&mut recovered.config);
     };
     signals.shutdown_background();
@@ -166,6 +168,7 @@ pub async fn serve(
         journal,
         blocks,
         lock,
+        liars,
     } = recovered;
     let own = state.as_ref().map(State::height);
     let spaces = Spaces::of_config(&config, &genesis, &key.public_key(), own)?;
@@ -185,6 +188,7 @@ pub async fn serve(
         dir.snapshots().join("written.json"),
         usize::try_from(config.snapshots.keep).unwrap_or(usize::MAX),
         picture,
+        liars,
         news.clone(),
     )
     .map_err(machine("cannot start the thread of snapshots"))?;

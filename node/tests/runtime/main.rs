@@ -5,8 +5,13 @@
 mod asked;
 mod astray;
 mod backfill;
+mod busy;
+mod fetching;
 mod folder;
 mod joining;
 mod net;
+mod serving;
 mod snapshots;
+mod sources;
+mod stranger;
 mod strangers;

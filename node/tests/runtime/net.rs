@@ -140,6 +140,24 @@ impl Net {
         asked.call().unwrap().body_mut().read_to_string().unwrap()
     }
 
+    /// One of a node's figures.
+    pub fn metric(&self, node: usize, name: &str) -> u64 {
+        let text = self.any_text(node, "/metrics");
+        let start = format!("tintype_{name} ");
+        let value = text.lines().find_map(|line| line.strip_prefix(&start));
+        value.unwrap().parse().unwrap()
+    }
+
+    /// Lets a node take a snapshot now, as its operator. Gives the height.
+    pub fn take_snapshot(&self, node: usize, dir: &NodeDir) -> u64 {
+        let url = format!("{}/v1/snapshots", self.urls[node]);
+        let bearer = format!("Bearer {}", dir.token().unwrap());
+        let answer = ureq::post(url).header("authorization", bearer).send_empty();
+        let text = answer.unwrap().body_mut().read_to_string().unwrap();
+        let info: Value = serde_json::from_str(&text).unwrap();
+        info["height"].as_u64().unwrap()
+    }
+
     /// What a node answers to a document.
     pub fn post(&self, node: usize, path: &str, body: &Value) -> Option<Value> {
         let url = format!("{}{path}", self.urls[node]);
