@@ -1,7 +1,8 @@
 //! Peers that offer a chain's snapshots, as nodes do, and whose every answer a test may hold, change or leave out.
 
 use super::{
-    net::{Net, folders, wait_for},
+    net::{Net, wait_for},
+    snapshots::{chain, listed},
     stranger::Stranger,
 };
 use ledger::{
@@ -42,19 +43,13 @@ pub struct Chain {
 }
 
 impl Chain {
-    /// With snapshots at 10 and 20.
+    /// With snapshots at 10, 20 and 30.
     pub fn ended() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let (mut dirs, _) = folders(folder.path(), 1);
-        with_many_chunks(&dirs[0]);
-        let net = Net::start(&dirs, |_, _| {});
-        let manifests = dirs[0].snapshots().join("manifests");
-        net.reach(0, 20);
-        wait_for("two snapshots", || {
-            (fs::read_dir(&manifests).unwrap().count() >= 2).then_some(())
-        });
+        let (folder, dir) = chain(100);
+        with_many_chunks(&dir);
+        let net = Net::start(std::slice::from_ref(&dir), |_, _| {});
+        wait_for("its snapshots", || listed(&net).contains(&30).then_some(()));
         net.stop();
-        let dir = dirs.remove(0);
         let store = Store::open(&dir.snapshots()).unwrap();
         Self { dir, store, folder }
     }
