@@ -9,6 +9,7 @@
 //! its own snapshot, and starts over from its folder.
 
 mod ask;
+mod liars;
 mod plan;
 pub(super) mod trust;
 mod writer;
@@ -30,6 +31,7 @@ use ::snapshot::{
     sync::{Config, Input, Joiner, Lie, Offer, Output, Progress},
 };
 use ledger::{block::CertifiedHeader, state::State, units::Height};
+pub(super) use liars::Liars;
 use p2p::Peer;
 pub(super) use plan::Having;
 use plan::{Heard, LAG_MIN, Plan, jumps, plan};
@@ -284,8 +286,9 @@ impl Driver {
             ..Config::new(shared.chain, trusted, height_min)
         };
         let (say, inputs) = channel();
+        let joiner = Joiner::new(config, 0, store.chunk_ids(), resume, before);
         Ok(Self {
-            joiner: Joiner::new(config, 0, store.chunk_ids(), resume, before),
+            joiner: joiner.shunning(shared.snapshots.liars.all()),
             begun: Instant::now(),
             inputs,
             say,
@@ -402,6 +405,7 @@ impl Driver {
 
     fn ban(&self, peer: Peer, lie: &Lie) {
         tracing::warn!(%peer, %lie, "a peer has lied about a snapshot and is not asked again");
+        self.shared.snapshots.liars.add(peer);
         self.shared.network.penalize(peer, p2p::Fault::WrongContent);
     }
 

@@ -81,9 +81,27 @@ pub fn run(dir: &NodeDir, change: impl Fn(&mut Config)) -> Result<(), NodeError>
         told_to_stop().await;
         stop.send_replace(true);
     });
-    let result = loop {
+    let result = run_until(recovered, &http, change, &stopping);
+    signals.shutdown_background();
+    result
+}
+
+/// Runs a recovered node until it is told to stop, answering HTTP where [`listen`] has bound. When it has fetched a snapshot far
+/// ahead it starts over from its folder, whose configuration `change` changes then.
+///
+/// # Errors
+/// [`NodeError`] says why it could not go on.
+pub fn run_until(
+    mut recovered: Recovered,
+    http: &std::net::TcpListener,
+    change: impl Fn(&mut Config),
+    stopping: &watch::Receiver<bool>,
+) -> Result<(), NodeError> {
+    let dir = recovered.dir.clone();
+    loop {
         // One a run: with it ends whatever still holds a part of the node, which the next run opens anew.
         let runtime = threads(2)?;
+        let liars = recovered.liars.clone();
         let mut stopping = stopping.clone();
         let stopped = async move {
             let _ = stopping.wait_for(|stop| *stop).await;
@@ -93,19 +111,14 @@ pub fn run(dir: &NodeDir, change: impl Fn(&mut Config)) -> Result<(), NodeError>
             Err(source) => Err(machine("cannot share the HTTP socket")(source)),
         };
         runtime.shutdown_timeout(Duration::from_secs(2));
-        match ended {
-            Ok(Ended::StartOver) => {}
-            Ok(Ended::Stopped) => break Ok(()),
-            Err(error) => break Err(error),
+        match ended? {
+            Ended::StartOver => {}
+            Ended::Stopped => return Ok(()),
         }
-        recovered = match recover(dir.clone()) {
-            Ok(recovered) => recovered,
-            Err(error) => break Err(error),
-        };
+        recovered = recover(dir.clone())?;
+        recovered.liars = liars;
         change(&mut recovered.config);
-    };
-    signals.shutdown_background();
-    result
+    }
 }
 
 /// Listens where the node's HTTP interface is to be.
@@ -130,7 +143,7 @@ fn threads(count: usize) -> Result<tokio::runtime::Runtime, NodeError> {
 
 /// Why a node has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
+enum Ended {
     /// It was told to.
     Stopped,
     /// Its folder holds a snapshot far ahead of its blocks: it is to be recovered and served again.
@@ -145,7 +158,7 @@ fn machine(what: &'static str) -> impl FnOnce(std::io::Error) -> NodeError {
 ///
 /// # Errors
 /// [`NodeError`].
-pub async fn serve(
+async fn serve(
     recovered: Recovered,
     http: std::net::TcpListener,
     stop: impl Future<Output = ()> + Send + 'static,
@@ -166,6 +179,7 @@ pub async fn serve(
         journal,
         blocks,
         lock,
+        liars,
     } = recovered;
     let own = state.as_ref().map(State::height);
     let spaces = Spaces::of_config(&config, &genesis, &key.public_key(), own)?;
@@ -185,6 +199,7 @@ pub async fn serve(
         dir.snapshots().join("written.json"),
         usize::try_from(config.snapshots.keep).unwrap_or(usize::MAX),
         picture,
+        liars,
         news.clone(),
     )
     .map_err(machine("cannot start the thread of snapshots"))?;

@@ -9,6 +9,7 @@
 use super::{
     NodeError,
     blocks::TransactionIndex,
+    join::Liars,
     journal::DiskJournal,
     promises::{Promises, promises},
 };
@@ -61,6 +62,8 @@ pub struct Recovered {
     pub(super) journal: DiskJournal,
     pub(super) blocks: LogReader,
     pub(super) lock: DirLock,
+    /// Who lied about snapshots while this process served the folder before.
+    pub(super) liars: Liars,
 }
 
 /// Opens and replays a folder.
@@ -127,6 +130,7 @@ pub fn recover(dir: NodeDir) -> Result<Recovered, NodeError> {
         journal,
         blocks,
         lock,
+        liars: Liars::default(),
     })
 }
 

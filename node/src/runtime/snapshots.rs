@@ -10,7 +10,7 @@
 
 mod leases;
 
-use super::reaper;
+use super::{join::Liars, reaper};
 use crate::{
     event::Event,
     handle::{NotHere, SnapshotInfo},
@@ -52,6 +52,8 @@ pub(super) struct Snapshots {
     written: Mutex<BTreeMap<Hash, u64>>,
     written_file: PathBuf,
     leases: Mutex<Leases<Holder>>,
+    /// Who has lied about snapshots.
+    pub(super) liars: Liars,
     events: broadcast::Sender<Event>,
     /// Whether one was asked for before its time.
     asked_early: AtomicBool,
@@ -86,6 +88,7 @@ impl Snapshots {
         written_file: PathBuf,
         keep: usize,
         last: Option<Picture>,
+        liars: Liars,
         events: broadcast::Sender<Event>,
     ) -> std::io::Result<Arc<Self>> {
         // A file that is gone or unreadable costs a figure, nothing else.
@@ -102,6 +105,7 @@ impl Snapshots {
             written: Mutex::new(written),
             written_file,
             leases: Mutex::default(),
+            liars,
             events,
             asked_early: AtomicBool::new(false),
             skipped_total: AtomicU64::new(0),

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use std::fs;
 
 /// A node that is no validator, beside that of `dir`, which is to come by a snapshot.
-fn newcomer(dir: &NodeDir, backfill: bool) -> NodeDir {
+pub fn newcomer(dir: &NodeDir, backfill: bool) -> NodeDir {
     let new = NodeDir::new(dir.path().with_file_name("newcomer"));
     fs::create_dir(new.path()).unwrap();
     new.create_identity().unwrap();

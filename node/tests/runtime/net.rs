@@ -8,22 +8,23 @@ use ledger::{
 };
 use node::{
     config::{Config, NodeDir},
-    runtime::{self, Ended, NodeError, Recovered},
+    runtime::{self, NodeError, Recovered},
 };
 use serde_json::Value;
 use std::{
     io::BufRead,
     net::TcpListener,
+    thread::JoinHandle,
     time::{Duration, Instant},
 };
-use tokio::{runtime::Runtime, sync::watch, task::JoinHandle};
+use tokio::sync::watch;
 
 /// Long enough for any machine; a failure shows what was seen instead.
 pub const LIMIT: Duration = Duration::from_secs(60);
 pub const ALICE: Address = Address([0xA1; 32]);
 
 /// Ports that were free a moment ago.
-fn free_ports(count: usize) -> Vec<u16> {
+pub fn free_ports(count: usize) -> Vec<u16> {
     let listeners: Vec<TcpListener> = (0..count)
         .map(|_| TcpListener::bind("127.0.0.1:0").unwrap())
         .collect();
@@ -78,15 +79,13 @@ pub fn folders(root: &std::path::Path, count: usize) -> (Vec<NodeDir>, Vec<Publi
 }
 
 pub struct Net {
-    runtime: Runtime,
-    nodes: Vec<JoinHandle<Result<Ended, NodeError>>>,
+    nodes: Vec<JoinHandle<Result<(), NodeError>>>,
     stop: watch::Sender<bool>,
     urls: Vec<String>,
 }
 
 impl Net {
     pub fn start(dirs: &[NodeDir], prepare: impl Fn(usize, &mut Recovered)) -> Self {
-        let runtime = Runtime::new().unwrap();
         let (stop, stopping) = watch::channel(false);
         let mut nodes = Vec::new();
         for (i, dir) in dirs.iter().enumerate() {
@@ -94,30 +93,24 @@ impl Net {
             let _ = std::fs::remove_file(dir.path().join("run.json"));
             let mut recovered = runtime::recover(dir.clone()).unwrap();
             prepare(i, &mut recovered);
-            let mut stopping = stopping.clone();
-            let until = async move {
-                let _ = stopping.wait_for(|stop| *stop).await;
-            };
+            let stopping = stopping.clone();
             let http = runtime::listen(&recovered.config).unwrap();
-            nodes.push(runtime.spawn(runtime::serve(recovered, http, until)));
+            nodes.push(std::thread::spawn(move || {
+                runtime::run_until(recovered, &http, |_| {}, &stopping)
+            }));
         }
         let urls = dirs
             .iter()
             .map(|dir| wait_for("its address", || dir.run_info().map(|info| info.http)))
             .collect();
-        Self {
-            runtime,
-            nodes,
-            stop,
-            urls,
-        }
+        Self { nodes, stop, urls }
     }
 
     /// Stops all nodes, and returns when their folders are free.
     pub fn stop(self) {
         self.stop.send_replace(true);
         for node in self.nodes {
-            self.runtime.block_on(node).unwrap().unwrap();
+            node.join().unwrap().unwrap();
         }
     }
 
@@ -138,6 +131,24 @@ impl Net {
         let url = format!("{}{path}", self.urls[node]);
         let asked = ureq::get(url).config().http_status_as_error(false).build();
         asked.call().unwrap().body_mut().read_to_string().unwrap()
+    }
+
+    /// One of a node's figures.
+    pub fn metric(&self, node: usize, name: &str) -> u64 {
+        let text = self.any_text(node, "/metrics");
+        let start = format!("tintype_{name} ");
+        let value = text.lines().find_map(|line| line.strip_prefix(&start));
+        value.unwrap().parse().unwrap()
+    }
+
+    /// Lets a node take a snapshot now, as its operator. Gives the height.
+    pub fn take_snapshot(&self, node: usize, dir: &NodeDir) -> u64 {
+        let url = format!("{}/v1/snapshots", self.urls[node]);
+        let bearer = format!("Bearer {}", dir.token().unwrap());
+        let answer = ureq::post(url).header("authorization", bearer).send_empty();
+        let text = answer.unwrap().body_mut().read_to_string().unwrap();
+        let info: Value = serde_json::from_str(&text).unwrap();
+        info["height"].as_u64().unwrap()
     }
 
     /// What a node answers to a document.

@@ -16,7 +16,7 @@ use std::{collections::BTreeSet, fs, sync::Arc};
 use tempfile::TempDir;
 
 /// A chain of one validator with these settings, not yet running.
-fn chain(keep: u32) -> (TempDir, NodeDir) {
+pub fn chain(keep: u32) -> (TempDir, NodeDir) {
     let folder = tempfile::tempdir().unwrap();
     let (mut dirs, _) = folders(folder.path(), 1);
     let dir = dirs.remove(0);
@@ -31,7 +31,7 @@ fn set_keep(dir: &NodeDir, keep: u32) {
 }
 
 /// The heights of the snapshots that a running node lists, newest first.
-fn listed(net: &Net) -> Vec<u64> {
+pub fn listed(net: &Net) -> Vec<u64> {
     let text = net.text(0, "/v1/snapshots").unwrap();
     let list: Value = serde_json::from_str(&text).unwrap();
     let all = list["snapshots"].as_array().unwrap();
@@ -64,8 +64,8 @@ fn replayed(dir: &NodeDir) -> (u64, u64) {
     (recovered.state.unwrap().height().0, recovered.replayed)
 }
 
-/// Approves other parameters with the one validator's key.
-fn approve(net: &Net, dir: &NodeDir, nonce: u64, parameters: Parameters) {
+/// Approves other parameters with the one validator's key. Gives the transaction's id.
+pub fn approve(net: &Net, dir: &NodeDir, nonce: u64, parameters: Parameters) -> String {
     let key: SecretKey = dir.key().unwrap();
     let transaction = Transaction {
         chain: dir.genesis().unwrap().chain_id(),
@@ -80,6 +80,7 @@ fn approve(net: &Net, dir: &NodeDir, nonce: u64, parameters: Parameters) {
     let body = json!({ "transaction": hex::encode(codec::encode(&signed)) });
     let answer: Value = net.post(0, "/v1/transactions", &body).unwrap();
     assert!(answer["code"].is_null(), "{answer}");
+    answer["id"].as_str().unwrap().to_owned()
 }
 
 fn with_interval(dir: &NodeDir, snapshot_interval: u64) -> Parameters {
@@ -200,4 +201,22 @@ fn a_start_executes_the_blocks_after_the_newest_whole_snapshot_alone() {
 
     fs::remove_dir_all(dir.snapshots()).unwrap();
     assert_eq!(replayed(&dir), (height, height), "from the genesis");
+}
+
+/// Each node says, signed, which root it has, at every snapshot height and at no other; and holds what others say against its own.
+#[test]
+fn roots_are_compared_at_every_snapshot_height() {
+    let folder = tempfile::tempdir().unwrap();
+    let (dirs, _) = folders(folder.path(), 2);
+    let net = Net::start(&dirs, |_, _| {});
+    for node in [0, 1] {
+        wait_for("two roots that agree", || {
+            let agreed = net.metric(node, "attestations_agreed_total");
+            // Later: it may have gone on meanwhile.
+            let height = net.status(node)?["height"].as_u64()?;
+            assert!(agreed <= height / 10, "{agreed} at height {height}");
+            (agreed >= 2).then_some(())
+        });
+    }
+    net.stop();
 }

@@ -1,11 +1,13 @@
 //! What strangers can make a node say to others, and what it answers them: one of two validators alone, so that its chain
 //! stands still below height 1, and peers that are networks without a node.
 
-use super::net::{Net, folders, wait_for};
+use super::{
+    net::{Net, folders, wait_for},
+    stranger::Stranger,
+};
 use ledger::{
     block::{Header, transaction_ids_hash},
     certificate::{BlockProposal, SignedContent, Vote, VoteKind},
-    codec,
     genesis::PROTOCOL_VERSION,
     hash::{
         BlockHash, CertificateHash, ChainId, StateRoot, TransactionsRoot, TxId, ValidatorSetHash,
@@ -14,85 +16,9 @@ use ledger::{
     units::{Height, Round, TimestampMs},
 };
 use node::replica::message::{CompactBlock, Message, SignedProposal, SignedVote};
-use p2p::{Channel, Event, Peer, Reply, Request, Response, Verdict};
-use std::time::Duration;
+use p2p::{Event, Peer, Request, Response};
 use tempfile::TempDir;
-use tokio::{runtime::Runtime, sync::mpsc};
-
-/// Long enough for any machine.
-const PATIENCE: Duration = Duration::from_secs(30);
-
-struct Stranger {
-    network: p2p::Network,
-    events: mpsc::Receiver<Event>,
-}
-
-impl Stranger {
-    async fn connect(seed: u8, chain: ChainId, to: &str) -> Self {
-        let mut config = p2p::Config::new(SecretKey::from_seed([seed; 32]), chain);
-        config.peers = vec![to.parse().unwrap()];
-        config.limits.peers_target = 0;
-        let (network, events) = p2p::Network::start(config).await.unwrap();
-        let mut stranger = Self { network, events };
-        stranger
-            .until(|event| matches!(event, Event::Connected { .. }))
-            .await;
-        stranger
-    }
-
-    /// Takes events until one is what is waited for; that one.
-    async fn until(&mut self, wanted: impl Fn(&Event) -> bool) -> Event {
-        let next = async {
-            loop {
-                let event = self.events.recv().await.unwrap();
-                if wanted(&event) {
-                    return event;
-                }
-            }
-        };
-        tokio::time::timeout(PATIENCE, next).await.unwrap()
-    }
-
-    fn say(&self, vote: SignedVote) {
-        self.say_message(&Message::Vote(vote));
-    }
-
-    fn say_message(&self, message: &Message) {
-        let bytes = codec::encode(message);
-        self.network.publish(Channel::Consensus, bytes).unwrap();
-    }
-
-    /// The next question that is none about how far it is, and the way to answer.
-    async fn asked(&mut self) -> (Request, Reply) {
-        loop {
-            let event = self
-                .until(|event| matches!(event, Event::Request { .. }))
-                .await;
-            match event {
-                Event::Request { request, reply, .. } if request != Request::Status => {
-                    return (request, reply);
-                }
-                _ => {}
-            }
-        }
-    }
-
-    /// The next vote that is not of the node itself.
-    async fn hear(&mut self, node: &SecretKey) -> SignedVote {
-        loop {
-            let gossip = self.until(|event| matches!(event, Event::Gossip(_))).await;
-            let Event::Gossip(gossip) = gossip else {
-                continue;
-            };
-            self.network
-                .verdict(gossip.id, gossip.from, Verdict::Ignore);
-            match Message::decode(&gossip.data) {
-                Ok(Message::Vote(vote)) if vote.vote.validator != node.address() => return vote,
-                _ => {}
-            }
-        }
-    }
-}
+use tokio::runtime::Runtime;
 
 struct Scene {
     _folder: TempDir,

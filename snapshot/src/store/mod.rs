@@ -21,7 +21,7 @@
 //!   removed at the next start.
 //! - What to keep is derived from the manifests that are kept, from the target of a sync, and from the [`Pin`]s of work
 //!   under way; from nothing else.
-//! - A damaged file is never served: the checksum is checked on each read and the subtree's hash on each load. What is damaged
+//! - A damaged file, or one in another's place, is never served: the checksum is checked on each read and the subtree's hash on each load. What is damaged
 //!   is set aside, with the manifests that need it, and reported by [`Store::take_damage`].
 //!
 //! # Cost

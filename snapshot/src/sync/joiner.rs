@@ -51,6 +51,15 @@ impl<P: Clone + Ord> Joiner<P> {
         }
     }
 
+    /// The same, asking nothing of peers that have been proven liars before.
+    #[must_use]
+    pub fn shunning(mut self, liars: impl IntoIterator<Item = P>) -> Self {
+        for liar in liars {
+            self.peers.ban(&liar);
+        }
+        self
+    }
+
     /// Whether it is done or has given up.
     pub const fn is_over(&self) -> bool {
         matches!(self.phase, Phase::Over)

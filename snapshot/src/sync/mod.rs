@@ -38,7 +38,8 @@
 //! # Trust
 //! No peer. A manifest is verified from the trusted validator set, a chunk against the manifest, before anything else
 //! happens to it: a [`VerifiedChunk`] comes from nothing else. [`Output::Ban`] comes only with proof of a lie: bytes that an honest peer could not have sent. Slowness,
-//! "not here" and failed requests prove nothing. A banned peer is not asked again, whatever it offers.
+//! "not here" and failed requests prove nothing. A banned peer is not asked again, whatever it offers; nor by another joiner
+//! that is told of it ([`Joiner::shunning`]).
 //!
 //! # Bounds
 //! Peers [`PEERS_MAX`], offers a peer [`OFFERS_MAX`], requests a peer [`ASKS_PER_PEER_MAX`] and in all [`ASKS_MAX`]; answers that were

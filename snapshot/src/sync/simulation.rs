@@ -100,6 +100,25 @@ fn who_has_an_older_snapshot_fetches_what_changed() {
     }
 }
 
+/// Peers take newer snapshots all the time and drop the older ones: what was begun is fetched to its end, each chunk once.
+#[test]
+fn a_target_is_not_given_up_for_a_newer_one() {
+    let world = World::new();
+    for seed in 0..50 {
+        let run = Run::new(&world, seed, vec![Good, Good]).moving_on();
+        let run = run.go(false);
+        let (targets, newest) = (&run.targets, run.newest());
+        assert_eq!(targets.len(), 1, "seed {seed}: {targets:?} of {newest}");
+        assert_eq!(run.end, End::Done(targets[0]), "seed {seed}");
+        assert!(
+            newest.0 >= targets[0].0 + 300,
+            "seed {seed}: nothing has moved: {targets:?} of {newest}"
+        );
+        let chunks = run.target.as_ref().unwrap().chunks().len();
+        assert_eq!(run.fetched, chunks as u64, "seed {seed}: each chunk once");
+    }
+}
+
 #[test]
 fn with_liars_alone_nothing_is_adopted_and_it_says_so() {
     let world = World::new();

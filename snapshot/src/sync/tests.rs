@@ -113,6 +113,75 @@ fn a_newer_offer_that_never_comes_holds_it_up_for_seconds_only() {
     assert_eq!(target(&joiner.handle(6_500, Input::Tick)), Some(5));
 }
 
+/// Newer ones come up while it fetches, also one that was asked for before: it fetches what it has begun.
+#[test]
+fn a_target_stays_whatever_is_newer_meanwhile() {
+    let tree_of_old = tree(400, 1);
+    let (old, new) = (manifest(&tree_of_old, 5), manifest(&tree(400, 2), 9));
+    let newest = manifest(&tree(400, 3), 13);
+    let mut joiner = joiner();
+    offer(&mut joiner, 0, 1, &[(5, old.id())]);
+    offer(&mut joiner, 0, 2, &[(9, new.id())]);
+    joiner.handle(1_500, Input::Tick);
+    answer(&mut joiner, 1_600, 1, &old);
+    let out = joiner.handle(6_500, Input::Tick);
+    assert_eq!(target(&out), Some(5));
+
+    let chunks: BTreeMap<ChunkId, Vec<u8>> = tree_of_old
+        .cut(CUT)
+        .iter()
+        .map(|subtree| (ChunkId(subtree.hash()), chunk::encode(subtree).unwrap()))
+        .collect();
+    let mut owed = wanted_chunks(&out);
+    let mut now_ms = 6_600;
+    let mut after = answer(&mut joiner, now_ms, 2, &new);
+    while !joiner.is_over() {
+        now_ms += 100;
+        for peer in [1, 2] {
+            let offers = [(13, newest.id()), (9, new.id()), (5, old.id())];
+            after.extend(offer(&mut joiner, now_ms, peer, &offers));
+        }
+        owed.extend(wanted_chunks(&after));
+        assert_eq!(target(&after), None, "after {now_ms} ms");
+        assert!(!owed.is_empty(), "it asks for nothing after {now_ms} ms");
+        after.clear();
+        for (peer, chunk) in owed.drain(..) {
+            let id = chunk.id();
+            let bytes = chunks[&id].clone();
+            let verified = chunk.verify(&bytes);
+            let input = Input::Chunk {
+                peer,
+                id,
+                bytes,
+                verified,
+            };
+            after.extend(joiner.handle(now_ms, input));
+        }
+    }
+    let done = after.iter().find_map(|output| match output {
+        Output::Done { manifest, .. } => Some(manifest.height()),
+        _ => None,
+    });
+    assert_eq!(done, Some(Height(5)));
+}
+
+/// A new joiner in the same process is told who has lied to the last one.
+#[test]
+fn who_lied_to_one_joiner_is_not_asked_by_the_next() {
+    let good = manifest(&tree(50, 1), 5);
+    let mut joiner = joiner().shunning([1]);
+    for peer in [1, 2] {
+        offer(&mut joiner, 0, peer, &[(5, good.id())]);
+    }
+    let mut out = joiner.handle(2_000, Input::Tick);
+    out.extend(answer(&mut joiner, 2_100, 2, &good));
+    let asked: Vec<u32> = asked(&out).iter().map(|(peer, _)| *peer).collect();
+    assert!(
+        asked.len() > 1 && asked.iter().all(|peer| *peer == 2),
+        "{asked:?}"
+    );
+}
+
 #[test]
 fn a_forged_manifest_bans_its_sender_and_a_far_one_does_not() {
     let tree = tree(50, 1);

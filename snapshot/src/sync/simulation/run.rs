@@ -14,6 +14,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 const TICK_MS: u64 = 200;
 const END_MS: u64 = 600_000;
+/// How often peers that move on have a newer snapshot.
+const MOVE_EVERY_MS: u64 = TICK_MS;
 
 fn config() -> Config {
     Config {
@@ -41,6 +43,11 @@ pub(super) struct Run<'a> {
     pub(super) store: BTreeMap<ChunkId, Vec<u8>>,
     before: Option<Picture>,
     pub(super) target: Option<Arc<Manifest>>,
+    /// All that it ever went for.
+    pub(super) targets: Vec<Height>,
+    /// Whether peers take newer snapshots and drop older ones meanwhile, all but the one they were last asked for.
+    moves_on: bool,
+    held: BTreeMap<u32, ManifestId>,
     pub(super) banned: BTreeSet<u32>,
     pub(super) gone: BTreeSet<u32>,
     /// When each dripper's last chunk arrives.
@@ -64,6 +71,9 @@ impl<'a> Run<'a> {
             sent: 0,
             store: BTreeMap::new(),
             target: None,
+            targets: Vec::new(),
+            moves_on: false,
+            held: BTreeMap::new(),
             banned: BTreeSet::new(),
             gone: BTreeSet::new(),
             dripped_ms: BTreeMap::new(),
@@ -87,9 +97,29 @@ impl<'a> Run<'a> {
         self
     }
 
+    /// Among peers whose chain goes on.
+    pub(super) fn moving_on(mut self) -> Self {
+        self.moves_on = true;
+        self
+    }
+
+    fn offers(&self, peer: u32) -> Vec<Offer> {
+        if self.moves_on {
+            let held = self.held.get(&peer).copied();
+            return self.world.newest(self.now_ms / MOVE_EVERY_MS, held);
+        }
+        self.world.offers(self.kinds[peer as usize])
+    }
+
+    /// The newest snapshot that peers who move on have by now.
+    pub(super) fn newest(&self) -> Height {
+        let newest = self.world.newest(self.now_ms / MOVE_EVERY_MS, None);
+        newest.last().unwrap().height
+    }
+
     fn greet(&mut self) {
         for peer in 0..self.kinds.len() as u32 {
-            let offers = self.world.offers(self.kinds[peer as usize]);
+            let offers = self.offers(peer);
             let delay_ms = self.random.below(1_000);
             if !self.gone.contains(&peer) {
                 self.later(delay_ms, Input::Offers { peer, offers });
@@ -131,6 +161,9 @@ impl<'a> Run<'a> {
                 _ => {
                     self.now_ms = next_tick_ms;
                     next_tick_ms += TICK_MS;
+                    if self.moves_on && self.now_ms.is_multiple_of(MOVE_EVERY_MS) {
+                        self.greet();
+                    }
                     Input::Tick
                 }
             };
@@ -179,7 +212,10 @@ impl<'a> Run<'a> {
                 self.fetched_bytes += bytes.len();
                 self.store.insert(chunk.id(), bytes);
             }
-            Output::Target(manifest) => self.target = Some(manifest),
+            Output::Target(manifest) => {
+                self.targets.push(manifest.height());
+                self.target = Some(manifest);
+            }
             Output::Ban { peer, lie } => {
                 let kind = self.kinds[peer as usize];
                 assert!(kind.lies(), "{kind:?} banned: {lie}");
@@ -210,6 +246,11 @@ impl<'a> Run<'a> {
         assert!(!self.banned.contains(&peer), "a liar is asked again");
         let kind = self.kinds[peer as usize];
         let is_chunk = matches!(wanted, Wanted::Chunk(_));
+        let of = match (wanted, &self.target) {
+            (Wanted::Manifest(id), _) => id,
+            (Wanted::Chunk(_), target) => target.as_ref().unwrap().id(),
+        };
+        self.held.insert(peer, of);
         let delay_ms = match kind {
             Slow => 4_000 + self.random.below(11_000),
             Withholder if is_chunk => return,

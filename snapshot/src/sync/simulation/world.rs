@@ -132,6 +132,22 @@ impl World {
         }
     }
 
+    /// What peers have after so many moves: the two newest snapshots, and the one that is held for who fetches it.
+    pub(super) fn newest(&self, moves: u64, held: Option<ManifestId>) -> Vec<Offer> {
+        let all: Vec<&Arc<Manifest>> = self.chain.iter().chain(&self.newer).collect();
+        let newest = (moves as usize + 1).min(all.len() - 1);
+        let is_kept = |at: usize, m: &Manifest| at + 1 >= newest || held == Some(m.id());
+        all[..=newest]
+            .iter()
+            .enumerate()
+            .filter(|(at, m)| is_kept(*at, m))
+            .map(|(_, m)| Offer {
+                height: m.height(),
+                manifest: m.id(),
+            })
+            .collect()
+    }
+
     /// What a peer sends, none if it says "not here".
     pub(super) fn answer(
         &self,
