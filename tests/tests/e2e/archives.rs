@@ -130,17 +130,21 @@ fn a_snapshot_is_carried_in_a_file_and_a_node_starts_from_it() {
     );
 }
 
-/// Of the sources of the first snapshot one stops answering when it has offered it and has been asked for nothing yet.
+/// The first source that a newcomer hears of stops answering once it has offered its snapshot, before anything is asked of it.
 #[test]
 fn a_node_arrives_although_a_source_is_stuck_and_fetches_what_changed_while_it_was_away() {
     let net = up();
     for node in ["node0", "node1", "node2", "node3"] {
         commit_to_snapshot(&net, node, 10);
     }
+    let others = ["node0", "node1", "node3"];
+    // So that the first must be node2.
+    others.map(|node| net.ok(&format!("testnet pause {node}")));
     let add = words("testnet add --sync snapshot");
     let adding = net.program().start(&with_json(&add));
     net.wait_for_line("node4", "fetching a snapshot");
     net.ok("testnet pause node2");
+    others.map(|node| net.ok(&format!("testnet resume {node}")));
     assert_eq!(adding.document(0)["name"], "node4");
     net.wait_for_line("node4", "the snapshot is here, verified");
     net.ok("testnet resume node2");
