@@ -4,6 +4,13 @@
 //! Shown: at no time does it take more than twice the state that is in memory at the end; and what it takes beside that state is
 //! bounded, so that it costs nothing more where the state is larger. The progress counts up to the manifest's own totals.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "helpers of tests"
+)]
+
 use ledger::{
     genesis::{Generated, Genesis},
     state::{Execution, State, tree::Tree},
@@ -144,7 +151,7 @@ fn restore(entries: u64) -> Taken {
     let (fetched, while_fetched) = peak_of(|| source.fetch(&store, &mut told));
     assert!(fetched.totals().entries > entries, "{fetched:?}");
     assert_eq!(fetched.root(), source.manifest.root());
-    let end = last.unwrap();
+    let end = last.expect("it says how far it is");
     assert_eq!((end.done, end.chunks_done), (end.total, end.chunks_total));
     drop(fetched);
 

@@ -139,12 +139,16 @@ fn a_node_arrives_although_a_source_is_stuck_and_fetches_what_changed_while_it_w
     }
     let others = ["node0", "node1", "node3"];
     // So that the first must be node2.
-    others.map(|node| net.ok(&format!("testnet pause {node}")));
+    for node in others {
+        net.ok(&format!("testnet pause {node}"));
+    }
     let add = words("testnet add --sync snapshot");
     let adding = net.program().start(&with_json(&add));
     net.wait_for_line("node4", "fetching a snapshot");
     net.ok("testnet pause node2");
-    others.map(|node| net.ok(&format!("testnet resume {node}")));
+    for node in others {
+        net.ok(&format!("testnet resume {node}"));
+    }
     assert_eq!(adding.document(0)["name"], "node4");
     net.wait_for_line("node4", "the snapshot is here, verified");
     net.ok("testnet resume node2");
