@@ -3,56 +3,15 @@
 //! decoders for as long as one likes.
 
 use std::{
-    alloc::{GlobalAlloc, Layout, System},
     fmt::Write as _,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::atomic::{AtomicUsize, Ordering::Relaxed},
     time::{Duration, Instant},
 };
 use tests::{
     decoders::{ALL, Decoder, mutate::mutate},
+    meter::{Meter, peak_of},
     simulation::Random,
 };
-
-/// Counts what is allocated now, and the most there was.
-struct Meter;
-
-static NOW: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-
-fn took(bytes: usize) {
-    let now = NOW.fetch_add(bytes, Relaxed) + bytes;
-    PEAK.fetch_max(now, Relaxed);
-}
-
-#[allow(unsafe_code, reason = "an allocator can be measured only from within")]
-// SAFETY: every call is the system allocator's own; numbers are kept beside it.
-unsafe impl GlobalAlloc for Meter {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        took(layout.size());
-        // SAFETY: as the caller promises.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        took(layout.size());
-        // SAFETY: as the caller promises.
-        unsafe { System.alloc_zeroed(layout) }
-    }
-
-    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        NOW.fetch_sub(layout.size(), Relaxed);
-        // SAFETY: as the caller promises.
-        unsafe { System.dealloc(at, layout) }
-    }
-
-    unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        took(size);
-        NOW.fetch_sub(layout.size(), Relaxed);
-        // SAFETY: as the caller promises.
-        unsafe { System.realloc(at, layout, size) }
-    }
-}
 
 #[global_allocator]
 static METER: Meter = Meter;
@@ -68,13 +27,11 @@ const RUNS_COST: u32 = 60_000;
 
 /// Runs a decoder; answers with what is wrong, if something is.
 fn fault(decoder: &Decoder, bytes: &[u8], taken: &mut u32) -> Option<String> {
-    let before = NOW.load(Relaxed);
-    PEAK.store(before, Relaxed);
-    match catch_unwind(AssertUnwindSafe(|| (decoder.run)(bytes))) {
+    let (ended, peak) = peak_of(|| catch_unwind(AssertUnwindSafe(|| (decoder.run)(bytes))));
+    match ended {
         Ok(good) => *taken += u32::from(good),
         Err(_) => return Some("panicked".to_owned()),
     }
-    let peak = PEAK.load(Relaxed).saturating_sub(before);
     let max = ALLOCATED_MAX + ALLOCATED_MAX_PER_BYTE * bytes.len();
     (peak > max).then(|| format!("allocated {peak} bytes, {max} are allowed"))
 }

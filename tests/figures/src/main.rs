@@ -1,7 +1,7 @@
 //! Measures every figure of `docs/benchmarks.md`, writes that file and draws its plots.
 //!
 //! ```text
-//! just figures                       all of it: about 30 minutes on two cores, 12 GB of memory
+//! just figures                       all of it: about 35 minutes on two cores, 14 GB of memory, 5 GB of disk
 //! SIZES=10000,100000 just figures    smaller states only
 //! ONLY=tree,jmt,proofs,store,index,system,flame   some of the parts; the others keep what was measured last (flame needs `perf`)
 //! ONLY=system CASES=restart,join,load,pause,replay   some of the cases of that part

@@ -255,6 +255,7 @@ fn index(page: &mut String, figures: &Figures) -> Result<()> {
 }
 
 fn system(page: &mut String, figures: &Figures, plots: &Path) -> Result<()> {
+    let megabytes = |f: &Value| format!("{:.0}", number(f, "memory_most_bytes") / 1e6);
     let (restart, join) = (
         figures.of("system", "restart"),
         figures.of("system", "join"),
@@ -263,26 +264,27 @@ fn system(page: &mut String, figures: &Figures, plots: &Path) -> Result<()> {
 ## The whole system
 
 Real nodes, as `tintype testnet --entries N` starts them. *Restart*: one node, from `kill -9` and `testnet start` to its first answer.
-*Join*: a new node, from a snapshot that three others on the same two cores have; to the verified root, and until it follows the chain;
-with the most memory that its process took, the program's own and the index's included.
+*Join*: a new node, from a snapshot that three others on the same two cores have; to the verified root, and until it follows the chain.
+*At the most*: the most memory that the process took until then, the program's own and the index's included.
 
-| entries | first block, s | restart, s | memory, bytes an entry | joined: to the root, s | entries/s | following, s | memory at the most, MB |
-|---|---|---|---|---|---|---|---|
+| entries | first block, s | restart, s | memory, bytes an entry | at the most, MB | joined: to the root, s | entries/s | following, s | at the most, MB |
+|---|---|---|---|---|---|---|---|---|
 ");
     for f in &restart {
         let joined = join.iter().find(|j| j["entries"] == f["entries"]);
         let of_join = |name: &str| joined.map_or("-".into(), |j| short(number(j, name)));
         writeln!(
             page,
-            "| {} | {:.2} | {:.2} | {:.0} | {} | {} | {} | {} |",
+            "| {} | {:.2} | {:.2} | {:.0} | {} | {} | {} | {} | {} |",
             short(number(f, "entries")),
             number(f, "first_block_seconds"),
             number(f, "seconds"),
             number(f, "memory_bytes_per_entry"),
+            megabytes(f),
             of_join("fetch_seconds"),
             of_join("entries_per_second"),
             of_join("seconds"),
-            joined.map_or("-".into(), |j| short(number(j, "memory_most_bytes") / 1e6)),
+            joined.map_or("-".into(), |j| megabytes(j)),
         )?;
     }
     draw(

@@ -168,8 +168,7 @@ pub fn measure(root: &Path, sizes: &str, out: &Path, before: &[Value]) -> Result
         restart(&net()?, *entries, &mut out)?;
     }
     let largest = |max: u64| sizes.iter().copied().filter(|size| *size <= max).max();
-    let joined = |size: &&u64| **size <= 1_000_000 && wanted("join");
-    for entries in sizes.iter().filter(joined) {
+    for entries in sizes.iter().filter(|_| wanted("join")) {
         join(&net()?, *entries, &mut out)?;
     }
     if let Some(entries) = largest(1_000_000).filter(|_| wanted("load")) {
@@ -208,13 +207,15 @@ fn restart(net: &Net, entries: u64, out: &mut Out) -> Result<()> {
     }))
 }
 
-/// A new node, from a snapshot of three others.
+/// A new node, from the one snapshot that three others have. Two of them have fetched it themselves: so nobody has another, and a large
+/// state is made by one node alone.
 fn join(net: &Net, entries: u64, out: &mut Out) -> Result<()> {
     net.run(&format!(
-        "testnet --detach --validators 3 --entries {entries} --snapshot-interval 1000000"
+        "testnet --detach --validators 1 --entries {entries} --snapshot-interval 1000000"
     ))?;
-    for node in ["node0", "node1", "node2"] {
-        net.run(&format!("snapshot take --node {node}"))?;
+    net.run("snapshot take")?;
+    for _ in 0..2 {
+        net.run("testnet add --sync snapshot")?;
     }
     let begun = Instant::now();
     net.run("testnet add --sync snapshot")?;

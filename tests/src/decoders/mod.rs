@@ -11,6 +11,7 @@
 pub mod mutate;
 mod samples;
 
+use crate::chain::CHAIN;
 use ledger::{
     block::{CertifiedHeader, CommittedBlock},
     codec::{self, encode},
@@ -118,7 +119,7 @@ fn transaction(bytes: &[u8]) -> bool {
     SignedTransaction::decode(bytes).is_ok_and(|claim| {
         canonical(claim.claim(), bytes);
         claim
-            .verify(&samples::CHAIN)
+            .verify(&CHAIN)
             .is_ok_and(|verified| verified.check_limits(&SAMPLES.genesis.parameters).is_ok())
     })
 }
@@ -126,16 +127,16 @@ fn transaction(bytes: &[u8]) -> bool {
 fn envelope(bytes: &[u8]) -> bool {
     Envelope::decode(bytes).is_ok_and(|claim| {
         canonical(claim.claim(), bytes);
-        claim.verify_origin(&samples::CHAIN).is_ok_and(|envelope| {
+        claim.verify_origin(&CHAIN).is_ok_and(|envelope| {
             let untrusted = envelope.transactions.into_iter().map(Untrusted::new);
-            let checked = ledger::transaction::verify_batch(untrusted.collect(), &samples::CHAIN);
+            let checked = ledger::transaction::verify_batch(untrusted.collect(), &CHAIN);
             checked.iter().all(Result::is_ok)
         })
     })
 }
 
 fn attestation(bytes: &[u8]) -> bool {
-    Attestation::decode(bytes, &samples::CHAIN).is_ok_and(|attestation| {
+    Attestation::decode(bytes, &CHAIN).is_ok_and(|attestation| {
         canonical(&attestation, bytes);
         true
     })
@@ -145,9 +146,7 @@ fn certified_header(bytes: &[u8]) -> bool {
     decode(bytes).is_some_and(|claim: CertifiedHeader| {
         let (height, block) = (claim.header.height, claim.header.hash());
         let set = &SAMPLES.validators;
-        let verdict = claim
-            .certificate
-            .verify_for(height, block, &samples::CHAIN, set);
+        let verdict = claim.certificate.verify_for(height, block, &CHAIN, set);
         verdict.is_ok()
     })
 }
@@ -165,8 +164,8 @@ fn committed_block(bytes: &[u8]) -> bool {
             } = committed;
             let (height, hash) = (block.header.height, block.header.hash());
             let set = &SAMPLES.validators;
-            let certified = certificate.verify_for(height, hash, &samples::CHAIN, set);
-            certified.is_ok() && block.verify_transactions(&samples::CHAIN).is_ok()
+            let certified = certificate.verify_for(height, hash, &CHAIN, set);
+            certified.is_ok() && block.verify_transactions(&CHAIN).is_ok()
         })
     })
 }
@@ -185,7 +184,7 @@ fn wal_record(bytes: &[u8]) -> bool {
 fn manifest(bytes: &[u8]) -> bool {
     UntrustedManifest::decode(bytes).is_ok_and(|claim| {
         let id = claim.id();
-        let verified = claim.verify(&samples::CHAIN, &SAMPLES.validators);
+        let verified = claim.verify(&CHAIN, &SAMPLES.validators);
         verified.is_ok_and(|manifest| {
             assert_eq!(manifest.id(), id, "verifying changed the id");
             assert!(manifest.encode() == bytes, "another encoding was taken");
@@ -217,7 +216,7 @@ fn patch_of_a_chunk(bytes: &[u8]) -> bool {
 }
 
 fn archive(bytes: &[u8]) -> bool {
-    let verify = |m: UntrustedManifest| m.verify(&samples::CHAIN, &SAMPLES.validators);
+    let verify = |m: UntrustedManifest| m.verify(&CHAIN, &SAMPLES.validators);
     let opened = UnverifiedArchive::open(bytes).and_then(|archive| archive.verify_by(verify));
     opened.is_ok_and(|mut archive| {
         let sound = archive.by_ref().all(|chunk| chunk.is_ok());

@@ -6,22 +6,22 @@
     reason = "fixed values, sound or the tests are wrong"
 )]
 
+use crate::chain::{CHAIN, certified, genesis, key};
 use ledger::{
-    block::{CertifiedHeader, Header, UnverifiedBlock},
-    certificate::{BlockProposal, Certificate, CommitSignature, SignedContent, Vote, VoteKind},
+    block::{CertifiedHeader, UnverifiedBlock},
+    certificate::{BlockProposal, SignedContent, Vote, VoteKind},
     codec::encode,
     envelope::{Attestation, AttestedRoot, Envelope},
-    genesis::{Genesis, GenesisAccount, GenesisValidator, PROTOCOL_VERSION, Parameters},
-    hash::{Address, BlockHash, ChainId, Hash, StateRoot, TxId},
-    keys::SecretKey,
+    genesis::{Genesis, Parameters},
+    hash::{Address, Hash, StateRoot, TxId},
     light::LightBlock,
     state::{
-        Code, Executed, Execution, Outcome, State,
+        Code, Execution, Outcome, State,
         entries::Key,
         tree::{PageLimits, Part, PlaceRange, Proof, RangeProof, Subtree},
     },
     transaction::{Operation, Proposal, SignedTransaction, Transaction},
-    units::{Amount, Height, Nonce, Power, Round, TimestampMs, Version},
+    units::{Amount, Height, Nonce, Power, Round, Version},
     untrusted::Untrusted,
     validators::ValidatorSet,
 };
@@ -40,8 +40,6 @@ use snapshot::{
 };
 use std::path::Path;
 
-pub(super) const CHAIN: ChainId = ChainId([0xc4; 32]);
-
 /// The first height in the sample of a log's segment.
 pub(super) const SEGMENT_FIRST: Height = Height(1000);
 
@@ -59,37 +57,6 @@ pub(super) struct Samples {
     pub base: Subtree,
     /// The first chunk as a patch.
     pub patch: Vec<u8>,
-}
-
-fn key(n: u8) -> SecretKey {
-    SecretKey::from_seed([n; 32])
-}
-
-fn voters() -> Vec<SecretKey> {
-    let mut keys: Vec<_> = (1..=4).map(key).collect();
-    keys.sort_by_key(SecretKey::address);
-    keys
-}
-
-fn genesis() -> Genesis {
-    let validator = |(n, key): (usize, &SecretKey)| GenesisValidator {
-        name: format!("node{n}"),
-        public_key: key.public_key(),
-        power: Power(1),
-    };
-    Genesis {
-        protocol_version: PROTOCOL_VERSION,
-        chain_name: "sample".to_owned(),
-        time: TimestampMs(1),
-        parameters: Parameters::default(),
-        validators: voters().iter().enumerate().map(validator).collect(),
-        accounts: vec![GenesisAccount {
-            name: "alice".to_owned(),
-            address: key(20).address(),
-            balance: Amount(1_000_000),
-        }],
-        generated: None,
-    }
 }
 
 fn transactions() -> Vec<SignedTransaction> {
@@ -144,41 +111,6 @@ fn transactions() -> Vec<SignedTransaction> {
 }
 
 /// The header after a state, and a certificate for it.
-fn certified(executed: &Executed) -> CertifiedHeader {
-    let state = &executed.state;
-    let set = state.validators().current.clone();
-    let header = Header {
-        protocol_version: PROTOCOL_VERSION,
-        chain: CHAIN,
-        height: state.height(),
-        round: Round(0),
-        parent: BlockHash([0x11; 32]),
-        parent_certificate: Default::default(),
-        time: TimestampMs(2),
-        proposer: key(1).address(),
-        transaction_ids: executed.transaction_ids(),
-        transactions_root: executed.transactions_root(),
-        state_root: state.root(),
-        validators: set.hash(),
-        next_validators: set.hash(),
-    };
-    let mut certificate = Certificate {
-        height: header.height,
-        round: Round(0),
-        block: header.hash(),
-        signatures: vec![],
-    };
-    let sign = |key: &SecretKey| CommitSignature {
-        validator: key.address(),
-        signature: certificate.vote(key.address()).sign(&CHAIN, key),
-    };
-    certificate.signatures = voters().iter().map(sign).collect();
-    CertifiedHeader {
-        header,
-        certificate,
-    }
-}
-
 impl Samples {
     /// The manifest's snapshot as an archive.
     pub fn archive(&self) -> Vec<u8> {

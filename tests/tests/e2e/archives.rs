@@ -1,9 +1,10 @@
-//! A snapshot in a file: written, checked without a node, compared, and started from. And what a node that was away fetches.
+//! A snapshot in a file: written, checked without a node, compared, and started from. And what a node that is new, or
+//! was away, fetches.
 
 use crate::{
     crashes::wipe,
     net::Net,
-    program::{number, text},
+    program::{number, text, with_json, words},
     wait::eventually,
 };
 use serde_json::Value;
@@ -129,11 +130,29 @@ fn a_snapshot_is_carried_in_a_file_and_a_node_starts_from_it() {
     );
 }
 
+/// The first source that a newcomer hears of stops answering once it has offered its snapshot, before anything is asked of it.
 #[test]
-fn a_node_that_was_away_fetches_what_changed() {
+fn a_node_arrives_although_a_source_is_stuck_and_fetches_what_changed_while_it_was_away() {
     let net = up();
-    commit_to_snapshot(&net, "node0", 10);
-    net.ok("testnet add --sync snapshot");
+    for node in ["node0", "node1", "node2", "node3"] {
+        commit_to_snapshot(&net, node, 10);
+    }
+    let others = ["node0", "node1", "node3"];
+    // So that the first must be node2.
+    for node in others {
+        net.ok(&format!("testnet pause {node}"));
+    }
+    let add = words("testnet add --sync snapshot");
+    let adding = net.program().start(&with_json(&add));
+    net.wait_for_line("node4", "fetching a snapshot");
+    net.ok("testnet pause node2");
+    for node in others {
+        net.ok(&format!("testnet resume {node}"));
+    }
+    assert_eq!(adding.document(0)["name"], "node4");
+    net.wait_for_line("node4", "the snapshot is here, verified");
+    net.ok("testnet resume node2");
+
     commit_to_snapshot(&net, "node4", 20);
     net.ok("testnet stop node4");
     commit_to_snapshot(&net, "node0", 40);

@@ -255,6 +255,16 @@ impl Net {
         });
     }
 
+    /// Waits until a node's log has a line with these words, and gives the last one that has.
+    pub fn wait_for_line(&self, node: &str, words: &str) -> String {
+        let log = self.dir.join(node).join("node.log");
+        eventually(&format!("{node} logs {words:?}"), || {
+            let text = fs::read_to_string(&log).map_err(|e| e.to_string())?;
+            let line = text.lines().rfind(|line| line.contains(words));
+            line.map(str::to_owned).ok_or(text)
+        })
+    }
+
     /// The end of every node's log, for a test that failed.
     fn print_logs(&self) {
         for entry in fs::read_dir(&self.dir).into_iter().flatten().flatten() {

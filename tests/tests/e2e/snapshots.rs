@@ -209,6 +209,12 @@ fn a_node_that_came_by_a_snapshot_fetches_its_history() {
     let message = text(&pruned["error"], "message");
     assert!(message.contains(&earliest.to_string()), "{message}");
 
+    // One that is to execute every block does so, although snapshots are offered.
+    net.ok("testnet add whole --sync blocks");
+    let status = api(&net, "whole", "/v1/status");
+    assert_eq!(status["earliest_block"], 1, "{status}");
+    net.wait_for_line("whole", "configured to execute every block");
+
     net.ok("testnet add --sync snapshot --backfill");
     eventually("node5 has every block", || {
         let status = api(&net, "node5", "/v1/status");
@@ -230,6 +236,28 @@ fn a_node_that_came_by_a_snapshot_fetches_its_history() {
     net.start("node5");
     let block = net.ok("query block 1 --node node5");
     assert_eq!(block["hash"], net.ok("query block 1 --node node0")["hash"]);
+}
+
+#[test]
+fn a_newcomer_says_that_there_is_no_snapshot_and_executes_every_block() {
+    let net = Net::empty();
+    net.ok("testnet --detach --validators 1 --snapshot-interval 1000000");
+    for (way, node, why) in [
+        ("auto", "node1", "no peer has"),
+        (
+            "snapshot",
+            "node2",
+            "a snapshot was asked for, and no peer offers one",
+        ),
+    ] {
+        net.ok(&format!("testnet add --sync {way}"));
+        let said = net.wait_for_line(node, "starting from the genesis, block by block");
+        assert!(said.contains(why), "{said}");
+        let status = api(&net, node, "/v1/status");
+        assert_eq!(status["earliest_block"], 1, "{status}");
+    }
+    let head = commit_to(&net, 5).last().unwrap().height;
+    net.assert_agreement(head, 3);
 }
 
 #[test]
