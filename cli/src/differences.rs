@@ -17,12 +17,17 @@ use serde_json::{Value, json};
 /// Bytes of an entry's value, at the most.
 const VALUE_BYTES_MAX: usize = 1 << 20;
 
+/// Entries that are shown: whoever has quite another state could fill the memory otherwise.
+const SHOWN_MAX: usize = 100_000;
+
 /// What differs.
 #[derive(Debug, Default, Serialize)]
 pub struct Differences {
     added: u64,
     removed: u64,
     changed: u64,
+    /// Entries that differ and are not shown.
+    left_off: u64,
     entries: Vec<Entry>,
 }
 
@@ -44,7 +49,11 @@ impl Differences {
             _ => &mut self.changed,
         };
         *count += 1;
-        self.entries.push(Entry::of(difference, names));
+        if self.entries.len() < SHOWN_MAX {
+            self.entries.push(Entry::of(difference, names));
+        } else {
+            self.left_off += 1;
+        }
     }
 
     /// How many there are of each kind.
@@ -53,9 +62,14 @@ impl Differences {
             added,
             removed,
             changed,
+            left_off,
             ..
         } = self;
-        format!("{added} added, {removed} removed, {changed} changed")
+        let shown = match left_off {
+            0 => String::new(),
+            _ => format!(" (only the first {SHOWN_MAX} are shown)"),
+        };
+        format!("{added} added, {removed} removed, {changed} changed{shown}")
     }
 
     /// They, with what either side has.
@@ -157,4 +171,33 @@ fn shown(map: &serde_json::Map<String, Value>) -> String {
         .into_iter()
         .filter_map(|name| Some(format!("{name} {}", part(name)?)));
     words.collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ledger::state::tree::Place;
+
+    #[test]
+    fn what_is_not_shown_is_counted() {
+        let names = Names::of(std::path::Path::new("/nowhere"));
+        let place = Place([0; 32]);
+        let entry = EntryRef {
+            place,
+            key: b"",
+            value: b"",
+        };
+        let difference = Difference {
+            place,
+            old: Some(entry),
+            new: None,
+        };
+        let mut all = Differences::default();
+        for _ in 0..SHOWN_MAX + 3 {
+            all.see(&difference, &names);
+        }
+        let found = (all.removed, all.left_off, all.entries.len());
+        assert_eq!(found, (100_003, 3, SHOWN_MAX));
+        assert!(all.counts().contains("only the first"), "{}", all.counts());
+    }
 }

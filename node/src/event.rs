@@ -86,8 +86,8 @@ impl fmt::Display for Alarm {
             } => write!(
                 f,
                 "block {block:.8} of height {height} is final with state root {certified:.8}, and this node's execution \
-                 disagrees: {reason}; it votes no more. Start it again, and it builds its state anew from its snapshot \
-                 and blocks; if it goes astray again, its program or its machine is not what the others' are"
+                 disagrees: {reason}; it votes no more. `tintype diff` says in what it differs from another node. Start it again, \
+                 and it builds its state anew from its snapshot and blocks; if it goes astray again, its program or its machine is not what the others' are"
             ),
             Self::PeerDiffers {
                 peer,

@@ -283,6 +283,10 @@ pub trait Backend: Send + Sync + 'static {
     /// # Errors
     /// [`NotHere`].
     fn state(&self, height: Option<Height>) -> Result<View, NotHere>;
+    /// The state of a height at which somebody has another one, if it is kept to be compared. It need not be the chain's.
+    fn disputed(&self, _height: Height) -> Option<View> {
+        None
+    }
     /// The nonce an account's next transaction should carry, those that wait counted.
     fn next_nonce(&self, address: &ledger::hash::Address) -> Nonce;
     /// A block.

@@ -192,6 +192,12 @@ pub fn pinpoint<A: Holder, B: Holder<Error = A::Error>>(
 ) -> Result<(), A::Error> {
     let split = |olds: Vec<Part>, news: Vec<Part>| {
         let mut places = differing_parts(&olds, &news, |part| *part);
+        // The same, parted otherwise, since elsewhere there is more on one side.
+        let is_same = |at: &Differing<Part>| match (fold(&at.old), fold(&at.new)) {
+            (Ok(old), Ok(new)) => old == new,
+            _ => false,
+        };
+        places.retain(|at| !is_same(at));
         // The next one last.
         places.reverse();
         places

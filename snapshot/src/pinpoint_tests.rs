@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::fixtures::{tree, tree_of};
-use ledger::state::tree::PageLimits;
+use ledger::state::tree::{Change, Op, PageLimits};
 use std::cell::Cell;
 
 /// A state, and how often its holder was asked.
@@ -148,6 +148,17 @@ fn messages_follow_the_difference() {
     let (old, new) = nearly(20_000, 7_777);
     assert_eq!(found(&old, &new).unwrap().len(), 1);
     let messages = (old.messages.get(), new.messages.get());
+    assert!(messages.0 <= 6 && messages.1 <= 6, "{messages:?}");
+    // One that is added elsewhere shifts how all else is parted.
+    let mut more = old.tree.clone();
+    let key = b"another";
+    let op = Op::Put { key, value: key };
+    let place = Place([0x5a; 32]);
+    more.apply(&[Change { place, op }]).unwrap();
+    let more = Asked::of(&more);
+    old.messages.set(0);
+    assert_eq!(found(&old, &more), Ok(vec![place]));
+    let messages = (old.messages.get(), more.messages.get());
     assert!(messages.0 <= 6 && messages.1 <= 6, "{messages:?}");
     let same = Asked::of(&old.tree);
     old.messages.set(0);

@@ -33,7 +33,7 @@ pub struct DiffArgs {
     /// The other one
     #[arg(value_name = "NODE")]
     right: String,
-    /// The height [default: the one at which they noticed that they differ, else the highest that both have]
+    /// The height [default: the latest at which one noticed that somebody differs, else the highest that both have]
     #[arg(long, value_name = "H")]
     height: Option<u64>,
 }
@@ -41,7 +41,7 @@ pub struct DiffArgs {
 /// A node's state, of which the node says what it likes.
 struct OnNode {
     client: Client,
-    height: Height,
+    height: Cell<Height>,
     messages: Cell<u64>,
 }
 
@@ -74,12 +74,10 @@ struct Side {
 pub fn run(context: &Context, args: &DiffArgs) -> Result {
     let left = context.named(&args.left)?;
     let right = context.named(&args.right)?;
-    let height = match args.height {
-        Some(height) => Height(height),
-        None => common(&left, &right)?,
-    };
-    let (left, right) = (OnNode::of(left, height), OnNode::of(right, height));
-    let (old, new) = (left.root()?, right.root()?);
+    let heights = heights(&left, &right, args.height.map(Height))?;
+    let (left, right) = (OnNode::of(left), OnNode::of(right));
+    let [old, new] = roots(&left, &right, &heights)?;
+    let height = left.height.get();
     let mut report = Report {
         height,
         equal: old == new,
@@ -125,24 +123,43 @@ pub fn run(context: &Context, args: &DiffArgs) -> Result {
     Err(failure.with_found(&report))
 }
 
-/// The height to compare two nodes at, if none is said.
-fn common(left: &Client, right: &Client) -> Result<Height> {
+/// The heights to compare two nodes at, the best first: those at which they noticed that somebody differs, the latest
+/// before others, and the highest that both have.
+fn heights(left: &Client, right: &Client, said: Option<Height>) -> Result<Vec<Height>> {
     let [left, right] = [left.status(STATUS_LIMIT)?, right.status(STATUS_LIMIT)?];
     if left.chain_id != right.chain_id {
         let message = format!("{} and {} are of different chains", left.name, right.name);
         return Err(Failure::failed("other_chain", message));
     }
-    let disputed = left.disputed.into_iter().chain(right.disputed).min();
-    Ok(disputed.unwrap_or(left.height.min(right.height)))
+    if let Some(said) = said {
+        return Ok(vec![said]);
+    }
+    let disputed = left.disputed.max(right.disputed);
+    let other = left.disputed.min(right.disputed);
+    let common = left.height.min(right.height);
+    Ok(disputed.into_iter().chain(other).chain([common]).collect())
+}
+
+/// The roots of two nodes at the first height at which they differ, or at the last one that both know.
+fn roots(left: &OnNode, right: &OnNode, heights: &[Height]) -> Result<[StateRoot; 2]> {
+    let mut outcome = Err(Failure::not_found("there is no height to compare"));
+    for height in heights {
+        left.height.set(*height);
+        right.height.set(*height);
+        outcome = left.root().and_then(|left| Ok([left, right.root()?]));
+        if outcome.as_ref().is_ok_and(|[left, right]| left != right) {
+            break;
+        }
+    }
+    outcome
 }
 
 impl OnNode {
-    const fn of(client: Client, height: Height) -> Self {
-        let messages = Cell::new(0);
+    fn of(client: Client) -> Self {
         Self {
             client,
-            height,
-            messages,
+            height: Cell::default(),
+            messages: Cell::default(),
         }
     }
 
@@ -157,12 +174,12 @@ impl OnNode {
     }
 
     fn root(&self) -> Result<StateRoot> {
-        let answer: api::Root = self.get(&format!("/v1/roots/{}", self.height))?;
+        let answer: api::Root = self.get(&format!("/v1/roots/{}", self.height.get()))?;
         Ok(answer.root)
     }
 
     fn contradicts(&self, why: &dyn std::fmt::Display) -> Failure {
-        let (name, height) = (self.client.name(), self.height);
+        let (name, height) = (self.client.name(), self.height.get());
         let message =
             format!("{name} contradicts what it says of its state at height {height}: {why}");
         Failure::new(Exit::Disagreement, "verification_failed", message)
@@ -178,7 +195,7 @@ impl Holder for OnNode {
     type Error = Failure;
 
     fn parts(&self, below: &Prefix) -> Result<Vec<Part>> {
-        let (height, prefix, bits) = (self.height, below.bits(), below.bit_count());
+        let (height, prefix, bits) = (self.height.get(), below.bits(), below.bit_count());
         let path = format!("/v1/states/{height}/parts?prefix={prefix}&bits={bits}");
         let answer: api::StateParts = self.get(&path)?;
         let bytes = self.bytes(&answer.parts_hex)?;
@@ -186,7 +203,7 @@ impl Holder for OnNode {
     }
 
     fn entries(&self, PlaceRange { from, to }: PlaceRange) -> Result<RangeProof> {
-        let height = self.height;
+        let height = self.height.get();
         let path = format!("/v1/states/{height}/entries?from={from}&to={to}");
         let answer: api::StateRange = self.get(&path)?;
         let bytes = self.bytes(&answer.proof)?;

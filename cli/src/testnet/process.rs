@@ -120,7 +120,7 @@ pub fn wait_started(
     is_interrupted: &dyn Fn() -> bool,
 ) -> Result<RunInfo> {
     let name = &member.name;
-    let limit = start_limit(member);
+    let limit = with_making(START_LIMIT, member);
     let deadline = Instant::now() + limit;
     loop {
         if let Some(info) = alive(member).filter(|info| info.pid == child.id()) {
@@ -149,11 +149,11 @@ pub fn wait_started(
     }
 }
 
-/// How long a node may take to start: longer where it has a large state to make.
-fn start_limit(member: &Member) -> Duration {
+/// How long something may take that a node's start is a part of: longer than with a small state where it has a large one to make.
+pub fn with_making(limit: Duration, member: &Member) -> Duration {
     let generated = member.dir.genesis().ok().and_then(|g| g.generated);
     let count = generated.map_or(0, |g| g.count);
-    START_LIMIT + Duration::from_secs(count / START_ENTRIES_PER_S)
+    limit + Duration::from_secs(count / START_ENTRIES_PER_S)
 }
 
 /// The failure of a command that was interrupted.

@@ -117,6 +117,8 @@ pub struct NodeStatus {
     pub sync: Option<SyncProgress>,
     /// Its alarm.
     pub alarm: Option<String>,
+    /// A height at which somebody has another state than it: `tintype diff` finds out in what they differ.
+    pub disputed: Option<Height>,
     /// For how long no block has become final there, if that is longer than any pause of an idle chain.
     pub stands_still_seconds: Option<u64>,
     /// The spaces that it follows; empty if it follows the whole chain.
@@ -144,6 +146,7 @@ impl NodeStatus {
             origin: None,
             sync: None,
             alarm: None,
+            disputed: None,
             stands_still_seconds: None,
             spaces: Vec::new(),
         }
@@ -172,6 +175,7 @@ impl NodeStatus {
         self.origin = status.origin;
         self.sync = status.sync;
         self.alarm = status.alarm;
+        self.disputed = status.disputed;
         self.stands_still_seconds = status.stands_still_seconds;
         self.spaces = status.spaces;
     }

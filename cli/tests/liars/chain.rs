@@ -333,7 +333,11 @@ impl Chain {
     }
 
     fn root(&self, at: usize) -> Said {
-        let root = self.states[at].root();
+        let Some(state) = self.states.get(at) else {
+            let error = json!({"code": "future_height", "message": "not reached", "help": ""});
+            return (404, json!({"error": error}));
+        };
+        let root = state.root();
         (200, json!({"name": "node", "height": at, "root": root}))
     }
 

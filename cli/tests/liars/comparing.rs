@@ -100,6 +100,32 @@ fn a_node_that_contradicts_itself_is_found_out() {
         assert!(message.contains(&liar), "{message}");
     }
     let other = world.says(&[("/chain_id", "cd".repeat(32).into())]);
-    let (exit, report) = world.run(&format!("diff {honest} {other}"));
-    assert_eq!((exit, &report["error"]["code"]), (1, &json!("other_chain")));
+    for height in ["", " --height 2"] {
+        let (exit, report) = world.run(&format!("diff {honest} {other}{height}"));
+        assert_eq!((exit, &report["error"]["code"]), (1, &json!("other_chain")));
+    }
+}
+
+/// A dispute that is over, or that only one of the two still knows of, hides no other difference.
+#[test]
+fn they_are_compared_where_somebody_differs_and_else_at_the_top() {
+    let world = World::new();
+    let disputing = |chain: Arc<Chain>, height: Value| {
+        chain.serve(move |target, (_, answer)| {
+            if target == "/v1/status" {
+                answer["disputed"] = height.clone();
+            }
+        })
+    };
+    let null = Value::Null;
+    for (left, right, height) in [
+        (json!(1), &null, 2),
+        (json!(1), &json!(2), 2),
+        (json!(77), &null, 2),
+    ] {
+        let left = disputing(Arc::clone(&world.chain), left);
+        let right = disputing(spoilt(), right.clone());
+        let (exit, report) = world.run(&format!("diff {left} {right}"));
+        assert_eq!((exit, &report["height"]), (4, &json!(height)), "{report}");
+    }
 }

@@ -6,11 +6,16 @@ use super::{
     extract::{self, Below, Path, Query, Range},
     types,
 };
+use crate::handle::{Backend, NotHere};
 use ::snapshot::pinpoint::PARTS;
 use axum::{Json, extract::State};
 use ledger::{
     codec,
-    state::tree::{PageLimits, PlaceRange, Prefix, Subtree},
+    state::{
+        View,
+        tree::{PageLimits, PlaceRange, Prefix, Subtree},
+    },
+    units::Height,
 };
 
 /// What one answer shows of a range.
@@ -18,6 +23,12 @@ const PAGE: PageLimits = PageLimits {
     entries: 1_000,
     bytes: 1 << 20,
 };
+
+/// One of the last states, or one that somebody has another of.
+fn kept(node: &dyn Backend, height: Height) -> Result<View, NotHere> {
+    let disputed = node.disputed(height);
+    disputed.map_or_else(|| node.state(Some(height)), Ok)
+}
 
 #[utoipa::path(get, path = "/v1/states/{height}/parts", tag = "state",
     params(("height" = u64, Path, description = "The height of the state"), Below),
@@ -36,7 +47,7 @@ pub(super) async fn parts(
         ApiError::bad_request(e.to_string(), help)
     })?;
     api.ask(move |node| {
-        let state = node.state(Some(height))?;
+        let state = kept(node, height)?;
         let below = state.tree().subtree(&below)?;
         let parts = below.as_ref().map(|subtree: &Subtree| subtree.parts(PARTS));
         Ok(Json(types::StateParts {
@@ -68,7 +79,7 @@ pub(super) async fn entries(
         ));
     }
     api.ask(move |node| {
-        let state = node.state(Some(height))?;
+        let state = kept(node, height)?;
         let proof = state.tree().prove_range(PlaceRange { from, to }, PAGE)?;
         Ok(Json(types::StateRange {
             height,

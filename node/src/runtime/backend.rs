@@ -156,7 +156,7 @@ impl Backend for Shared {
             origin: self.origin().clone(),
             sync,
             alarm: pictures.alarm.clone(),
-            disputed: pictures.disputed(),
+            disputed: pictures.disputed().map(State::height),
             stands_still,
             ready: self.ready.load(Ordering::Relaxed)
                 && !behind
@@ -193,6 +193,14 @@ impl Backend for Shared {
             .map(State::height)
             .unwrap_or_default();
         Err(NotHere::StateGone { earliest })
+    }
+
+    fn disputed(&self, height: Height) -> Option<View> {
+        let pictures = self.pictures();
+        let state = pictures
+            .disputed()
+            .filter(|state| state.height() == height)?;
+        Some(state.clone().into())
     }
 
     fn next_nonce(&self, address: &Address) -> Nonce {

@@ -117,6 +117,7 @@ pub fn run_until(
         }
         recovered = recover(dir.clone())?;
         recovered.liars = liars;
+        recovered.fetched = true;
         change(&mut recovered.config);
     }
 }
@@ -180,6 +181,7 @@ async fn serve(
         blocks,
         lock,
         liars,
+        fetched,
     } = recovered;
     let own = state.as_ref().map(State::height);
     let spaces = Spaces::of_config(&config, &genesis, &key.public_key(), own)?;
@@ -267,6 +269,7 @@ async fn serve(
                 head,
                 voting,
                 wal,
+                fetched,
             },
             journal,
             inbox,

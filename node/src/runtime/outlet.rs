@@ -88,7 +88,7 @@ impl Outlet {
             Effect::FetchBlocks { from, height } => self.fetch_blocks(from, height),
             Effect::Committed(committed) => self.committed(&committed),
             Effect::Dropped(dropped) => self.shared.dropped(dropped),
-            Effect::Astray(state) => self.shared.pictures().dispute(state),
+            Effect::Astray(state) => self.shared.pictures().gone_astray(state),
             Effect::Alarm(alarm) => self.alarm(alarm),
             Effect::Fault { peer, what } => {
                 tracing::warn!(%peer, what, "a peer did what no honest one does");

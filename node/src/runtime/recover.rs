@@ -64,6 +64,8 @@ pub struct Recovered {
     pub(super) lock: DirLock,
     /// Who lied about snapshots while this process served the folder before.
     pub(super) liars: Liars,
+    /// Whether it has just fetched the snapshot that is in it.
+    pub(super) fetched: bool,
 }
 
 /// Opens and replays a folder.
@@ -131,6 +133,7 @@ pub fn recover(dir: NodeDir) -> Result<Recovered, NodeError> {
         blocks,
         lock,
         liars: Liars::default(),
+        fetched: false,
     })
 }
 

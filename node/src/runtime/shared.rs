@@ -1,5 +1,6 @@
 //! What the rest of the node may look at without asking the replica: pictures it has published.
 
+mod disputed;
 mod heads;
 mod syncing;
 
@@ -19,6 +20,7 @@ use crate::{
     handle::{NotHere, Origin, Refusal},
     replica::{Committed, Input, Start},
 };
+use disputed::Disputed;
 use heads::Head;
 use ledger::{
     block::CertifiedHeader,
@@ -110,29 +112,24 @@ pub(super) struct Pictures {
     pub(super) alarm: Option<String>,
     /// The roots of the states that are kept, and of the one this node began with.
     pub(super) roots: BTreeMap<Height, StateRoot>,
-    /// The state of the first height at which someone has another one. Kept until this node is started again, so that it can be
-    /// found out in what they differ; one alone, so that whoever lies about roots cannot fill the memory.
-    disputed: Option<State>,
+    disputed: Option<Disputed>,
 }
 
 impl Pictures {
     /// The state of a height, if it is kept.
     pub(super) fn state(&self, height: Height) -> Option<&State> {
-        let all = self.states.iter().chain(&self.disputed);
-        all.into_iter().find(|state| state.height() == height)
+        self.states.iter().find(|state| state.height() == height)
     }
 
-    /// Keeps a state that somebody has another of, unless one is kept already.
-    pub(super) fn dispute(&mut self, state: State) {
-        if self.disputed.is_none() {
-            self.roots.entry(state.height()).or_insert(state.root());
-            self.disputed = Some(state);
-        }
+    /// Keeps what this node came to where the chain has another state.
+    pub(super) fn gone_astray(&mut self, state: State) {
+        self.roots.insert(state.height(), state.root());
+        self.disputed = Some(Disputed::own(state));
     }
 
-    /// The height of the state that somebody has another of.
-    pub(super) fn disputed(&self) -> Option<Height> {
-        self.disputed.as_ref().map(State::height)
+    /// The state that somebody has another of.
+    pub(super) fn disputed(&self) -> Option<&State> {
+        self.disputed.as_ref().map(Disputed::state)
     }
 }
 
@@ -315,7 +312,7 @@ impl Shared {
         self.voters.note(state);
         let indexed = Indexed::of(block, state, &executed.outcomes);
         self.index.wait_for_room();
-        let old = {
+        let (old, settled) = {
             let mut pictures = self.pictures();
             self.index.add(indexed);
             for (id, _) in &executed.outcomes {
@@ -339,9 +336,13 @@ impl Shared {
             let old_body = (pictures.bodies.len() > BODIES_KEPT)
                 .then(|| pictures.bodies.pop_front())
                 .flatten();
-            (old_state, old_body)
+            let settled = pictures.disputed.take_if(|d| d.is_over(state.height()));
+            ((old_state, old_body), settled)
         };
         self.reaper.let_go(old);
+        if let Some(settled) = settled {
+            self.reaper.let_go((Some(settled.into_state()), None));
+        }
         self.transactions_total.fetch_add(count, Ordering::Relaxed);
         self.ready.store(true, Ordering::Relaxed);
         self.waiters
@@ -406,8 +407,10 @@ impl Shared {
         } = differs;
         {
             let mut pictures = self.pictures();
-            let own = pictures.state(height).cloned();
-            own.into_iter().for_each(|own| pictures.dispute(own));
+            if let Some(own) = pictures.state(height).cloned() {
+                let before = pictures.disputed.take();
+                pictures.disputed = Some(Disputed::by_a_peer(before, own));
+            }
         }
         self.alarm(Alarm::PeerDiffers {
             peer,

@@ -24,6 +24,8 @@ pub(super) struct Held {
     pub(super) head: Option<CertifiedHeader>,
     pub(super) voting: Voting,
     pub(super) wal: Vec<WalRecord>,
+    /// Whether the state is one that was just fetched.
+    pub(super) fetched: bool,
 }
 
 /// Where the replica starts from: the state that was here, one that peers have, or else the genesis's. Says how the node ends, if
@@ -43,6 +45,7 @@ pub(super) async fn start(
         head,
         voting,
         wal,
+        fetched,
     } = held;
     let peers = config.p2p.peers.len();
     let came = |from, height, why: &str| {
@@ -56,7 +59,11 @@ pub(super) async fn start(
         voting,
     };
     if let Some(state) = state {
-        came("folder", state.height(), "it had a state already");
+        let height = state.height();
+        match fetched {
+            true => came("snapshot", height, "it was ahead of this node's blocks"),
+            false => came("folder", height, "it had a state already"),
+        }
         let is_ahead = config.sync.mode == SyncMode::Snapshot
             && join::look_ahead(shared, peers, stopping.clone()).await?;
         return Ok(match is_ahead {

@@ -92,7 +92,7 @@ impl Voters {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     //! Sets outlive the process that kept them, and a damaged file gives none.
 
     use super::*;
@@ -102,7 +102,7 @@ mod tests {
         units::{Power, TimestampMs},
     };
 
-    fn state(seed: u8) -> State {
+    pub(in crate::runtime) fn state(seed: u8) -> State {
         State::genesis(&Genesis {
             protocol_version: PROTOCOL_VERSION,
             chain_name: "c".into(),

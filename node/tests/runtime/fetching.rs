@@ -43,6 +43,7 @@ fn joined(net: &Net, chain: &Chain, height: u64) {
     let status = wait_for("the snapshot is adopted", || {
         net.status(0).filter(|s| s["state_root"].is_string())
     });
+    assert_eq!(status["origin"]["from"], "snapshot", "{status}");
     let root = chain.manifest(height).root().to_string();
     assert_eq!(
         (status["height"].as_u64(), status["state_root"].as_str()),
@@ -144,7 +145,8 @@ fn a_liar_is_asked_for_nothing_more_while_the_process_lives() {
         let before = height - 10;
         wait_for("both sources", || {
             let status = net.status(0)?;
-            (status["height"] == before && status["peers"] == 2).then_some(())
+            let is_there = status["height"] == before && status["peers"] == 2;
+            is_there.then(|| assert_eq!(status["origin"]["height"], before, "{status}"))
         });
         let newer = chain.manifest(height);
         for offers in &offers {

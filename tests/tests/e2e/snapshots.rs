@@ -213,6 +213,7 @@ fn a_node_that_came_by_a_snapshot_fetches_its_history() {
     net.ok("testnet add whole --sync blocks");
     let status = api(&net, "whole", "/v1/status");
     assert_eq!(status["earliest_block"], 1, "{status}");
+    assert_eq!(status["origin"]["from"], "genesis", "{status}");
     net.wait_for_line("whole", "configured to execute every block");
 
     net.ok("testnet add --sync snapshot --backfill");

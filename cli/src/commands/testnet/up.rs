@@ -25,7 +25,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long the first block may take.
+/// How long the first block may take, if the state that comes before it is small.
 const FIRST_BLOCK_LIMIT: Duration = Duration::from_secs(60);
 /// How long nodes whose launcher died may take to notice.
 const ORPHANS_LIMIT: Duration = Duration::from_secs(20);
@@ -141,7 +141,11 @@ pub fn run(context: &Context, args: &UpArgs) -> Result {
     )?;
     let mut poller = Poller::new(&testnet)?;
     let shown = if args.detach {
-        first_block(&mut poller, &is_interrupted).map(|status| {
+        let limit = match members.as_slice() {
+            [] => FIRST_BLOCK_LIMIT,
+            [first, ..] => process::with_making(FIRST_BLOCK_LIMIT, first),
+        };
+        first_block(&mut poller, limit, &is_interrupted).map(|status| {
             context
                 .out
                 .result(&status, || view::render_for(context.out, &status));
@@ -189,8 +193,12 @@ fn stop(context: &Context, testnet: &Testnet, started: &[Member], interrupts: &I
 }
 
 /// Waits until a block is final.
-fn first_block(poller: &mut Poller, is_interrupted: &dyn Fn() -> bool) -> Result<TestnetStatus> {
-    let deadline = Instant::now() + FIRST_BLOCK_LIMIT;
+fn first_block(
+    poller: &mut Poller,
+    limit: Duration,
+    is_interrupted: &dyn Fn() -> bool,
+) -> Result<TestnetStatus> {
+    let deadline = Instant::now() + limit;
     loop {
         let status = poller.poll()?;
         let is_final = |height: Option<ledger::units::Height>| height.is_some_and(|h| h.0 > 0);
@@ -201,10 +209,7 @@ fn first_block(poller: &mut Poller, is_interrupted: &dyn Fn() -> bool) -> Result
             return Err(process::interrupted());
         }
         if Instant::now() > deadline {
-            let message = format!(
-                "no block was final within {} s",
-                FIRST_BLOCK_LIMIT.as_secs()
-            );
+            let message = format!("no block was final within {} s", limit.as_secs());
             return Err(Failure::failed("timeout", message)
                 .help("`tintype testnet logs node0` shows a node's log")
                 .with_found(&status));
