@@ -235,7 +235,7 @@ fn join(net: &Net, entries: u64, out: &mut Out) -> Result<()> {
 /// the next.
 fn load(net: &Net, entries: u64, out: &mut Out) -> Result<()> {
     const NEVER: u64 = 1_000_000;
-    const TURNS: usize = 3;
+    const TURNS: usize = 4;
     net.run(&format!(
         "testnet --detach --entries {entries} --snapshot-interval {}",
         NEVER - 1
@@ -249,7 +249,10 @@ fn load(net: &Net, entries: u64, out: &mut Out) -> Result<()> {
             net.run(&format!("tx parameter snapshot_interval {interval}"))?;
             reports.push(net.run("bench --seconds 20")?);
         }
+        // The chain grows and the machine changes meanwhile: neither is to be always the later one.
+        runs.reverse();
     }
+    runs.sort_unstable_by_key(|(interval, _)| std::cmp::Reverse(*interval));
     let taken = net.run("snapshot list")?;
     for (interval, reports) in &runs {
         let of = |name: &str| -> Vec<f64> {
