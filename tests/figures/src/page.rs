@@ -313,7 +313,7 @@ Real nodes, as `tintype testnet --entries N` starts them. *Restart*: one node, f
             number(f, "ratio"),
         )?;
     }
-    page.push_str("Four validators and the client under load (`tintype bench --seconds 20`, three times each by turns on one chain; the median), on the same two cores:\n\n");
+    page.push_str("Four validators and the client under load (`tintype bench --seconds 20`, four times each by turns on one chain; the median), on the same two cores:\n\n");
     page.push_str("| entries | a snapshot every | transfers/s | lost | of what signature checks allow |\n|---|---|---|---|---|\n");
     for f in figures.of("system", "load") {
         let interval = interval(f);
