@@ -11,6 +11,7 @@
 mod attestations;
 mod backend;
 mod backfill;
+mod background;
 mod blocks;
 mod error;
 mod evidence;

@@ -10,7 +10,7 @@
 
 mod leases;
 
-use super::{join::Liars, reaper};
+use super::{background, join::Liars, reaper};
 use crate::{
     event::Event,
     handle::{NotHere, SnapshotInfo},
@@ -353,6 +353,7 @@ impl Snapshots {
 fn work(snapshots: &std::sync::Weak<Snapshots>, jobs: &Receiver<Job>) {
     // What changed since the last snapshot is freed here, when the next is whole.
     reaper::alone();
+    background::step_back();
     loop {
         // What was kept for a peer alone goes when that is done, also if no new one comes.
         let lease = snapshots

@@ -24,6 +24,18 @@ fn replace(dir: &NodeDir, folder: &str, by: impl Fn(&std::path::Path)) -> impl F
     }
 }
 
+/// Whether a thread of this process that writes snapshots has put itself behind the others (`SCHED_BATCH`, sched(7)).
+fn a_writer_steps_back() -> bool {
+    let tasks = fs::read_dir("/proc/self/task").unwrap();
+    let stats = tasks.filter_map(|task| fs::read_to_string(task.unwrap().path().join("stat")).ok());
+    let mut writers = stats.filter(|stat| stat.contains("(snapshots)"));
+    // proc(5): the policy is the 41st field, the third is the first behind the name.
+    writers.any(|stat| {
+        let fields = stat.rsplit(')').next().unwrap();
+        fields.split_whitespace().nth(38) == Some("3")
+    })
+}
+
 /// In the place of a folder that every snapshot makes durable there is a pipe, whose opening waits for somebody at its other end.
 #[test]
 fn blocks_go_on_while_the_disk_of_a_snapshot_hangs() {
@@ -42,6 +54,7 @@ fn blocks_go_on_while_the_disk_of_a_snapshot_hangs() {
     let skipped = net.metric(0, "snapshots_skipped_total");
     assert!(skipped >= 4, "{skipped}");
     assert_eq!(listed(&net), Vec::<u64>::new());
+    assert!(a_writer_steps_back());
 
     back.take().unwrap()();
     wait_for("a snapshot after the disk has come back", || {
