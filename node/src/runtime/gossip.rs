@@ -29,11 +29,12 @@ use ledger::{
 };
 use p2p::{Channel, Gossip, Peer, Place, Verdict};
 use std::{
+    convert::Infallible,
     io,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex, PoisonError,
-        mpsc::{SyncSender, TrySendError, sync_channel},
+        mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
     },
     thread,
 };
@@ -89,12 +90,16 @@ pub(super) struct Lanes {
 }
 
 impl Lanes {
-    pub(super) fn start(shared: &Arc<Shared>) -> io::Result<Self> {
+    /// Starts their threads. Consensus messages wait until `gate` is closed, which is when there is a state to check them against:
+    /// of validators that start together one is the first, and what it says once must not be lost to those that come a moment later.
+    pub(super) fn start(shared: &Arc<Shared>, gate: Receiver<Infallible>) -> io::Result<Self> {
         // Weak, so that a thread that waits keeps nothing of a stopped node.
         let weak = || Arc::downgrade(shared);
         let (votes, claims) = (weak(), weak());
         let mut verified = Verified::new(shared.chain);
         let check_votes = move |gossip| {
+            // Fails as soon as there is no other end any more, and ever after.
+            let _ = gate.recv();
             if let Some(shared) = votes.upgrade() {
                 consensus(&shared, &mut verified, gossip);
             }

@@ -52,10 +52,11 @@ use snapshots::Snapshots;
 use spaces::Spaces;
 use start::{Held, start};
 use std::{
+    convert::Infallible,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
-        mpsc::Receiver,
+        mpsc::{self, Receiver},
     },
     time::Duration,
 };
@@ -238,7 +239,9 @@ async fn serve(
     dir.write_run_info(&run_info)?;
     tracing::info!(%http, p2p = p2p_address, chain = %genesis.chain_id(), "running");
 
-    let lanes = Lanes::start(&shared).map_err(machine("cannot start the threads of gossip"))?;
+    let (gate, until_followed) = mpsc::channel();
+    let lanes = Lanes::start(&shared, until_followed)
+        .map_err(machine("cannot start the threads of gossip"))?;
     let network_task = tokio::spawn(network::serve(Arc::clone(&shared), lanes, events));
     let (stop_sender, stopping) = watch::channel(false);
     let stop_sender = Arc::new(stop_sender);
@@ -275,6 +278,7 @@ async fn serve(
             journal,
             inbox,
             asks,
+            gate,
         },
         stopping,
     )
@@ -297,6 +301,8 @@ struct Following<'a> {
     journal: DiskJournal,
     inbox: Inbox,
     asks: Receiver<Ask>,
+    /// Closed when there is a state: consensus messages wait for it.
+    gate: mpsc::Sender<Infallible>,
 }
 
 /// Gets a state if there is none, and runs the replica until the node is told to stop.
@@ -313,6 +319,7 @@ async fn follow(
         mut journal,
         inbox,
         asks,
+        gate,
     } = following;
     if let Some(spaces) = &shared.spaces {
         spaces::follow(shared, spaces, &config.sync, stopping).await?;
@@ -328,6 +335,7 @@ async fn follow(
         return Ok(Ended::Stopped);
     }
     shared.follow_from(&start);
+    drop(gate);
     let incarnation = next_incarnation(dir)?;
     let interval = start.state.parameters().snapshot_interval.max(1);
     let colour = Height(start.state.height().0 / interval * interval);
