@@ -29,15 +29,7 @@ impl Stranger {
 
     /// Takes events until one is what is waited for; that one.
     pub async fn until(&mut self, wanted: impl Fn(&Event) -> bool) -> Event {
-        let next = async {
-            loop {
-                let event = self.events.recv().await.unwrap();
-                if wanted(&event) {
-                    return event;
-                }
-            }
-        };
-        tokio::time::timeout(PATIENCE, next).await.unwrap()
+        self.first(|_, event| wanted(&event).then_some(event)).await
     }
 
     pub fn say(&self, vote: SignedVote) {
@@ -51,32 +43,40 @@ impl Stranger {
 
     /// The next question that is none about how far it is, and the way to answer.
     pub async fn asked(&mut self) -> (Request, Reply) {
-        loop {
-            let event = self
-                .until(|event| matches!(event, Event::Request { .. }))
-                .await;
-            match event {
-                Event::Request { request, reply, .. } if request != Request::Status => {
-                    return (request, reply);
-                }
-                _ => {}
+        self.first(|_, event| match event {
+            Event::Request { request, reply, .. } if request != Request::Status => {
+                Some((request, reply))
             }
-        }
+            _ => None,
+        })
+        .await
     }
 
     /// The next vote that is not of the node itself.
     pub async fn hear(&mut self, node: &SecretKey) -> SignedVote {
-        loop {
-            let gossip = self.until(|event| matches!(event, Event::Gossip(_))).await;
-            let Event::Gossip(gossip) = gossip else {
-                continue;
+        self.first(|network, event| {
+            let Event::Gossip(gossip) = event else {
+                return None;
             };
-            self.network
-                .verdict(gossip.id, gossip.from, Verdict::Ignore);
+            network.verdict(gossip.id, gossip.from, Verdict::Ignore);
             match Message::decode(&gossip.data) {
-                Ok(Message::Vote(vote)) if vote.vote.validator != node.address() => return vote,
-                _ => {}
+                Ok(Message::Vote(vote)) if vote.vote.validator != node.address() => Some(vote),
+                _ => None,
             }
-        }
+        })
+        .await
+    }
+
+    /// Takes events until one gives what is looked for: however many come that do not, it ends.
+    async fn first<T>(&mut self, look: impl Fn(&p2p::Network, Event) -> Option<T>) -> T {
+        let next = async {
+            loop {
+                let event = self.events.recv().await.unwrap();
+                if let Some(found) = look(&self.network, event) {
+                    return found;
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, next).await.unwrap()
     }
 }

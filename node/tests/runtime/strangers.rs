@@ -29,17 +29,14 @@ struct Scene {
     keys: [SecretKey; 2],
 }
 
-/// A node whose replica runs.
-fn scene() -> Scene {
+/// A node that has no state yet: it listens for snapshots.
+fn starting() -> Scene {
     let folder = tempfile::tempdir().unwrap();
     let (dirs, _) = folders(folder.path(), 2);
     let mut config = dirs[0].config().unwrap();
     config.p2p.peers.clear();
     dirs[0].write_config(&config).unwrap();
     let net = Net::start(&dirs[..1], |_, _| {});
-    wait_for("the replica", || {
-        (net.status(0)?["voting"] == true).then_some(())
-    });
     Scene {
         net,
         chain: dirs[0].genesis().unwrap().chain_id(),
@@ -47,6 +44,15 @@ fn scene() -> Scene {
         keys: [dirs[0].key().unwrap(), dirs[1].key().unwrap()],
         _folder: folder,
     }
+}
+
+/// A node whose replica runs.
+fn scene() -> Scene {
+    let scene = starting();
+    wait_for("the replica", || {
+        (scene.net.status(0)?["voting"] == true).then_some(())
+    });
+    scene
 }
 
 fn vote(chain: &ChainId, key: &SecretKey, height: u64, round: u32) -> SignedVote {
@@ -93,6 +99,22 @@ fn only_true_votes_are_forwarded() {
         let node = Peer::from_public_key(&own.public_key()).unwrap();
         let answer = other.network.request(node, Request::Status).await;
         assert!(matches!(answer, Ok(Response::Status(_))), "{answer:?}");
+    });
+    scene.net.stop();
+}
+
+/// Of validators that start together one has its state first, and says what it has to say once.
+#[test]
+fn what_is_said_before_there_is_a_state_waits_for_it() {
+    let scene = starting();
+    let (chain, [own, away]) = (&scene.chain, &scene.keys);
+    Runtime::new().unwrap().block_on(async {
+        let early = Stranger::connect(1, *chain, &scene.address).await;
+        let mut other = Stranger::connect(2, *chain, &scene.address).await;
+        let said = vote(chain, away, 1, 3);
+        early.say(said);
+        assert_ne!(scene.net.status(0).unwrap()["voting"], true);
+        assert_eq!(other.hear(own).await, said);
     });
     scene.net.stop();
 }
