@@ -243,7 +243,7 @@ pub(super) async fn space(
         let space = found_or_absent(
             state.entry::<entries::Space>(&name)?,
             || format!("space {name:?}"),
-            "check its name",
+            "check its name, and whether the space is not newer than that height",
             &evidence,
             at,
         )?;

@@ -55,7 +55,7 @@ pub(super) async fn list(
         found_or_absent(
             state.entry::<Space>(&name)?,
             || format!("space {:?}", shortened(&name)),
-            "check its name",
+            "check its name, and whether the space is not newer than that height",
             &evidence(node, &state, &Key::Space(name.clone()), at)?,
             at,
         )?;
