@@ -283,6 +283,8 @@ pub trait Backend: Send + Sync + 'static {
     /// # Errors
     /// [`NotHere`].
     fn state(&self, height: Option<Height>) -> Result<View, NotHere>;
+    /// A page of the state of this height was read, and more of them will be: it stays for a while, although it grows old.
+    fn reads_on(&self, _height: Height) {}
     /// The state of a height at which somebody has another one, if it is kept to be compared. It need not be the chain's.
     fn disputed(&self, _height: Height) -> Option<View> {
         None

@@ -70,6 +70,9 @@ pub(super) async fn list(
             records,
             more_after,
         } = read_records(&name, &proven).map_err(|e| ApiError::internal(e.to_string()))?;
+        if more_after.is_some() {
+            node.reads_on(state.height());
+        }
         let proof = at.proof.then(|| codec::encode(&proof));
         Ok(Json(types::Records {
             records: records

@@ -24,9 +24,10 @@ const PAGE: PageLimits = PageLimits {
     bytes: 1 << 20,
 };
 
-/// One of the last states, or one that somebody has another of.
+/// One of the last states, or one that somebody has another of. It stays while it is asked for.
 fn kept(node: &dyn Backend, height: Height) -> Result<View, NotHere> {
     let disputed = node.disputed(height);
+    node.reads_on(height);
     disputed.map_or_else(|| node.state(Some(height)), Ok)
 }
 

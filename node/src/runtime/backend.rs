@@ -195,6 +195,14 @@ impl Backend for Shared {
         Err(NotHere::StateGone { earliest })
     }
 
+    fn reads_on(&self, height: Height) {
+        let now = Instant::now();
+        match &self.spaces {
+            Some(spaces) => spaces.reads_on(height, now),
+            None => self.pictures().reads_on(height, now),
+        }
+    }
+
     fn disputed(&self, height: Height) -> Option<View> {
         let pictures = self.pictures();
         let state = pictures

@@ -22,6 +22,7 @@ mod metrics;
 mod network;
 mod outlet;
 mod promises;
+mod readers;
 mod reaper;
 mod recover;
 mod shared;

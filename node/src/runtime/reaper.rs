@@ -10,7 +10,7 @@ use std::sync::{
 /// Old states that may wait to be freed; what comes beyond is freed by whoever brings it.
 const WAITING_MAX: usize = 16;
 
-type Old = (Option<State>, Option<Arc<Committed>>);
+type Old = (Vec<State>, Option<Arc<Committed>>);
 
 /// From now on this thread does alone what others do in parallel: what is urgent, as executing a block, would wait behind it.
 pub(super) fn alone() {

@@ -2,6 +2,7 @@
 
 mod disputed;
 mod heads;
+mod pictures;
 mod syncing;
 
 use super::{
@@ -35,8 +36,9 @@ use ledger::{
     validators::ValidatorSet,
 };
 use p2p::Peer;
+use pictures::Pictures;
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, VecDeque},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
@@ -46,8 +48,6 @@ use std::{
 pub(super) use syncing::Syncing;
 use tokio::sync::broadcast;
 
-/// States that are kept in memory, for queries of recent heights.
-const STATES_KEPT: usize = 64;
 /// Last blocks whose transactions are kept for peers that put a proposal together late.
 const BODIES_KEPT: usize = 16;
 /// Transactions whose end is remembered although no block has them.
@@ -95,44 +95,6 @@ pub(super) struct Shared {
     reaper: Reaper,
 }
 
-/// The newest pictures of the chain.
-pub(super) struct Pictures {
-    pub(super) states: VecDeque<State>,
-    pub(super) head: Option<CertifiedHeader>,
-    /// The head that this node started from: after a snapshot the log has no block of it.
-    pub(super) began_after: Option<CertifiedHeader>,
-    pub(super) last_block_transactions: u64,
-    /// When this node last saw a block become final, or was started.
-    committed_at: Instant,
-    bodies: VecDeque<Arc<Committed>>,
-    pub(super) dropped: HashMap<TxId, Refusal>,
-    dropped_order: VecDeque<TxId>,
-    /// Transactions that came through this node and wait.
-    pub(super) pending: HashMap<TxId, ()>,
-    pub(super) alarm: Option<String>,
-    /// The roots of the states that are kept, and of the one this node began with.
-    pub(super) roots: BTreeMap<Height, StateRoot>,
-    disputed: Option<Disputed>,
-}
-
-impl Pictures {
-    /// The state of a height, if it is kept.
-    pub(super) fn state(&self, height: Height) -> Option<&State> {
-        self.states.iter().find(|state| state.height() == height)
-    }
-
-    /// Keeps what this node came to where the chain has another state.
-    pub(super) fn gone_astray(&mut self, state: State) {
-        self.roots.insert(state.height(), state.root());
-        self.disputed = Some(Disputed::own(state));
-    }
-
-    /// The state that somebody has another of.
-    pub(super) fn disputed(&self) -> Option<&State> {
-        self.disputed.as_ref().map(Disputed::state)
-    }
-}
-
 /// What a shared picture starts with.
 pub(super) struct Beginning {
     pub(super) name: String,
@@ -178,20 +140,7 @@ impl Shared {
             idle,
             backfills,
         } = beginning;
-        let pictures = Pictures {
-            roots: state.iter().map(|s| (s.height(), s.root())).collect(),
-            states: state.into_iter().collect(),
-            began_after: head.clone(),
-            head,
-            last_block_transactions: 0,
-            committed_at: Instant::now(),
-            bodies: VecDeque::new(),
-            dropped: HashMap::new(),
-            dropped_order: VecDeque::new(),
-            pending: HashMap::new(),
-            alarm: None,
-            disputed: None,
-        };
+        let pictures = Pictures::new(state, head);
         Self {
             name,
             public_key,
@@ -312,37 +261,28 @@ impl Shared {
         self.voters.note(state);
         let indexed = Indexed::of(block, state, &executed.outcomes);
         self.index.wait_for_room();
-        let (old, settled) = {
+        let old = {
             let mut pictures = self.pictures();
             self.index.add(indexed);
             for (id, _) in &executed.outcomes {
                 pictures.pending.remove(id);
             }
-            pictures.roots.insert(state.height(), state.root());
             pictures.head = Some(CertifiedHeader {
                 header: block.header.clone(),
                 certificate: certificate.clone(),
             });
             pictures.last_block_transactions = count;
             pictures.committed_at = Instant::now();
-            pictures.states.push_back(state.clone());
+            let mut old_states = pictures.push(state.clone(), Instant::now());
             pictures.bodies.push_back(committed.clone());
-            let old_state = (pictures.states.len() > STATES_KEPT)
-                .then(|| pictures.states.pop_front())
-                .flatten();
-            if let Some(old) = &old_state {
-                pictures.roots.remove(&old.height());
-            }
             let old_body = (pictures.bodies.len() > BODIES_KEPT)
                 .then(|| pictures.bodies.pop_front())
                 .flatten();
             let settled = pictures.disputed.take_if(|d| d.is_over(state.height()));
-            ((old_state, old_body), settled)
+            old_states.extend(settled.map(Disputed::into_state));
+            (old_states, old_body)
         };
         self.reaper.let_go(old);
-        if let Some(settled) = settled {
-            self.reaper.let_go((Some(settled.into_state()), None));
-        }
         self.transactions_total.fetch_add(count, Ordering::Relaxed);
         self.ready.store(true, Ordering::Relaxed);
         self.waiters

@@ -4,7 +4,7 @@
 //! verified like any joiner's ([`join`]), and answers with proofs against the roots that certificates are over, as every node
 //! does: whoever asks need not believe that it has them all. What it does not hold it never takes for absent.
 
-use super::{NodeError, join, join::Fetched, join::trust::Trust, shared::Shared};
+use super::{NodeError, join, join::Fetched, join::trust::Trust, readers::Readers, shared::Shared};
 use crate::{
     config::{Config, Sync as SyncConfig},
     event::Event,
@@ -50,6 +50,8 @@ pub(super) struct Spaces {
     /// So many of the newest stay in memory.
     keep: usize,
     held: Mutex<VecDeque<Held>>,
+    /// Older ones that are still read.
+    readers: Mutex<Readers<Held>>,
     /// Whether a snapshot was offered that could not be had.
     stuck: AtomicBool,
 }
@@ -101,6 +103,7 @@ impl Spaces {
             scope,
             keep,
             held: Mutex::default(),
+            readers: Mutex::default(),
             stuck: AtomicBool::new(false),
         }
     }
@@ -140,7 +143,8 @@ impl Spaces {
         let (earliest, latest) = (first.view.height(), newest.view.height());
         let asked = height.unwrap_or(latest);
         let found = held.iter().find(|held| held.view.height() == asked);
-        match found {
+        let readers = self.readers();
+        match found.or_else(|| readers.get(asked)) {
             Some(found) => Ok(found.clone()),
             None if asked > latest => Err(NotHere::Future { asked, latest }),
             None if asked < earliest => Err(NotHere::StateGone { earliest }),
@@ -155,10 +159,25 @@ impl Spaces {
         let view = View::new(manifest.height(), tree);
         let mut held = self.held();
         held.push_back(Held { picture, view });
-        while held.len() > self.keep.max(1) {
-            held.pop_front();
+        let (mut readers, now) = (self.readers(), Instant::now());
+        readers.let_go(now);
+        while held.len() > self.keep.max(1)
+            && let Some(old) = held.pop_front()
+        {
+            readers.keep(old.view.height(), old, now);
         }
         Ok(())
+    }
+
+    /// Somebody has read a page of this height and will ask for more.
+    pub(super) fn reads_on(&self, height: Height, now: Instant) {
+        if self.at(Some(height)).is_ok() {
+            self.readers().read(height, now);
+        }
+    }
+
+    fn readers(&self) -> MutexGuard<'_, Readers<Held>> {
+        self.readers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn held(&self) -> MutexGuard<'_, VecDeque<Held>> {
