@@ -131,6 +131,12 @@ fn heights(left: &Client, right: &Client, said: Option<Height>) -> Result<Vec<He
         let message = format!("{} and {} are of different chains", left.name, right.name);
         return Err(Failure::failed("other_chain", message));
     }
+    if let Some(without) = [&left, &right].into_iter().find(|s| s.state_root.is_none()) {
+        let message = format!("{} has no state yet", without.name);
+        return Err(Failure::failed("not_ready", message).help(
+            "it is starting, or fetches a snapshot; ask again when its status shows a height",
+        ));
+    }
     if let Some(said) = said {
         return Ok(vec![said]);
     }

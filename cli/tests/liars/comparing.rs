@@ -129,3 +129,20 @@ fn they_are_compared_where_somebody_differs_and_else_at_the_top() {
         assert_eq!((exit, &report["height"]), (4, &json!(height)), "{report}");
     }
 }
+
+#[test]
+fn a_node_without_a_state_is_told_from_one_that_has_forgotten_it() {
+    let world = World::new();
+    let starting = world.chain.clone().serve(|target, (_, answer)| {
+        if target == "/v1/status" {
+            answer["height"] = json!(0);
+            answer["state_root"] = Value::Null;
+        }
+    });
+    for nodes in [[&world.honest(), &starting], [&starting, &world.honest()]] {
+        let [left, right] = nodes;
+        let (exit, report) = world.run(&format!("diff {left} {right}"));
+        let code = &report["error"]["code"];
+        assert_eq!((exit, code), (1, &json!("not_ready")), "{report}");
+    }
+}
