@@ -133,7 +133,7 @@ fn they_are_compared_where_somebody_differs_and_else_at_the_top() {
 #[test]
 fn a_node_without_a_state_is_told_from_one_that_has_forgotten_it() {
     let world = World::new();
-    let starting = world.chain.clone().serve(|target, (_, answer)| {
+    let starting = Arc::clone(&world.chain).serve(|target, (_, answer)| {
         if target == "/v1/status" {
             answer["height"] = json!(0);
             answer["state_root"] = Value::Null;
