@@ -12,7 +12,7 @@ mod course;
 #[cfg(test)]
 mod tests;
 
-use super::shared::Shared;
+use super::{background, shared::Shared};
 use crate::handle::Backend;
 use course::{Course, Having, Question, Step};
 use ledger::{
@@ -57,8 +57,7 @@ pub(super) fn start(
     std::thread::Builder::new()
         .name("backfill".into())
         .spawn(move || {
-            // On Linux a thread's own; refused, it only costs others some time.
-            let _ = rustix::process::nice(NICENESS);
+            background::step_back(NICENESS);
             if let Err(error) = filler.run() {
                 tracing::error!(%error, "no more blocks are fetched from before this node's history, until it is started again");
             }

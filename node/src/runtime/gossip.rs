@@ -27,7 +27,7 @@ use ledger::{
     units::Height,
     untrusted::Untrusted,
 };
-use p2p::{Channel, Gossip, Peer, Place, Verdict};
+use p2p::{Channel, Gossip, Peer, Place, VERDICT_WITHIN, Verdict};
 use std::{
     convert::Infallible,
     io,
@@ -37,12 +37,16 @@ use std::{
         mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
     },
     thread,
+    time::{Duration, Instant},
 };
 
 /// Messages that wait for their check. As many as the network lets wait, so that its shares for each peer decide.
 const CONSENSUS_WAITING_MAX: usize = 2048;
 const TRANSACTIONS_WAITING_MAX: usize = 4096;
 const ATTESTATIONS_WAITING_MAX: usize = 256;
+/// How long a consensus message waits for the replica of a node that starts. What is older is ignored: so there is room for what is
+/// said at the end of a long start, and no verdict comes when the network has forgotten the message.
+const WAITS_MAX: Duration = VERDICT_WITHIN.saturating_sub(Duration::from_secs(3));
 /// Envelopes whose signatures are checked at once: as many as cores would be idle otherwise, and one in line.
 const VERIFYING_MAX: usize = 4;
 
@@ -84,22 +88,22 @@ impl<T: Send + 'static> Lane<T> {
 
 /// The lanes of all channels.
 pub(super) struct Lanes {
-    consensus: Lane<Gossip>,
+    consensus: Lane<(Instant, Gossip)>,
     transactions: Lane<Gossip>,
     attestations: Lane<Gossip>,
 }
 
 impl Lanes {
-    /// Starts their threads. Consensus messages wait until `gate` is closed, which is when there is a state to check them against:
-    /// of validators that start together one is the first, and what it says once must not be lost to those that come a moment later.
+    /// Starts their threads. Consensus messages wait, for a while, until `gate` is closed: that is when the replica is to run. Of
+    /// validators that start together one is the first, and what it says once must not be lost to those that come a moment later.
     pub(super) fn start(shared: &Arc<Shared>, gate: Receiver<Infallible>) -> io::Result<Self> {
         // Weak, so that a thread that waits keeps nothing of a stopped node.
         let weak = || Arc::downgrade(shared);
         let (votes, claims) = (weak(), weak());
         let mut verified = Verified::new(shared.chain);
-        let check_votes = move |gossip| {
-            // Fails as soon as there is no other end any more, and ever after.
-            let _ = gate.recv();
+        let check_votes = move |(taken, gossip): (Instant, Gossip)| {
+            // At once, when there is no other end of the gate any more.
+            let _ = gate.recv_timeout(WAITS_MAX.saturating_sub(taken.elapsed()));
             if let Some(shared) = votes.upgrade() {
                 consensus(&shared, &mut verified, gossip);
             }
@@ -132,12 +136,15 @@ impl Lanes {
 
     /// Takes a message in; it gets its verdict here or later.
     pub(super) fn take(&self, shared: &Shared, gossip: Gossip) {
-        let lane = match gossip.channel {
-            Channel::Consensus => &self.consensus,
-            Channel::Transactions => &self.transactions,
-            Channel::Attestations => &self.attestations,
+        let left_out = match gossip.channel {
+            Channel::Consensus => {
+                let taken = self.consensus.take((Instant::now(), gossip));
+                taken.map_err(|(_, gossip)| gossip)
+            }
+            Channel::Transactions => self.transactions.take(gossip),
+            Channel::Attestations => self.attestations.take(gossip),
         };
-        if let Err(gossip) = lane.take(gossip) {
+        if let Err(gossip) = left_out {
             shared
                 .network
                 .verdict(gossip.id, gossip.from, Verdict::Ignore);

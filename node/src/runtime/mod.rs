@@ -302,7 +302,7 @@ struct Following<'a> {
     journal: DiskJournal,
     inbox: Inbox,
     asks: Receiver<Ask>,
-    /// Closed when there is a state: consensus messages wait for it.
+    /// Closed when the replica is to run: consensus messages wait for it.
     gate: mpsc::Sender<Infallible>,
 }
 

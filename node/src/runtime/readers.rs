@@ -53,6 +53,10 @@ impl<T> Readers<T> {
             first: now,
             last: now,
         };
+        if self.kept.contains_key(&height) && !self.reads.contains_key(&height) {
+            // Given up already, and gone with the next block: its time would begin anew.
+            return;
+        }
         self.reads.entry(height).or_insert(read).last = now;
         while self.reads.len() > READ_MAX {
             let longest_ago = self.reads.iter().min_by_key(|(_, read)| read.last);
@@ -145,6 +149,9 @@ mod tests {
             assert_eq!(readers.keep(Height(height.into()), height, now), None);
             readers.read(Height(1), now);
         }
-        assert_eq!(readers.let_go(begun + SECOND * 6), [2]);
+        let now = begun + SECOND * 6;
+        // It was given up for others, and does not begin anew.
+        readers.read(Height(2), now);
+        assert_eq!(readers.let_go(now), [2]);
     }
 }

@@ -41,6 +41,10 @@ use tokio::sync::broadcast;
 /// cost seconds each time.
 const EARLY_ENTRIES_MIN: u64 = 100_000;
 
+/// Of the thread that writes them, a ninth of an ordinary one's weight: woken otherwise by who hands a picture over, it took that one's
+/// core for some milliseconds. Not more, so that it keeps up also where blocks take all there is.
+const NICENESS: i32 = 10;
+
 /// The snapshots of a node.
 pub(super) struct Snapshots {
     store: Store,
@@ -353,7 +357,7 @@ impl Snapshots {
 fn work(snapshots: &std::sync::Weak<Snapshots>, jobs: &Receiver<Job>) {
     // What changed since the last snapshot is freed here, when the next is whole.
     reaper::alone();
-    background::step_back();
+    background::step_back(NICENESS);
     loop {
         // What was kept for a peer alone goes when that is done, also if no new one comes.
         let lease = snapshots

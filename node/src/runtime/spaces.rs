@@ -157,15 +157,17 @@ impl Spaces {
         let parts: Vec<Part> = manifest.chunks().iter().map(ChunkRef::part).collect();
         let tree = PartialTree::new(parts, tree).map_err(|e| NodeError::Sync(e.to_string()))?;
         let view = View::new(manifest.height(), tree);
-        let mut held = self.held();
+        let (mut held, mut readers, now) = (self.held(), self.readers(), Instant::now());
         held.push_back(Held { picture, view });
-        let (mut readers, now) = (self.readers(), Instant::now());
-        readers.let_go(now);
+        let mut old = readers.let_go(now);
         while held.len() > self.keep.max(1)
-            && let Some(old) = held.pop_front()
+            && let Some(oldest) = held.pop_front()
         {
-            readers.keep(old.view.height(), old, now);
+            old.extend(readers.keep(oldest.view.height(), oldest, now));
         }
+        // They go with the locks free.
+        drop((held, readers));
+        drop(old);
         Ok(())
     }
 

@@ -24,15 +24,17 @@ fn replace(dir: &NodeDir, folder: &str, by: impl Fn(&std::path::Path)) -> impl F
     }
 }
 
-/// Whether a thread of this process that writes snapshots has put itself behind the others (`SCHED_BATCH`, sched(7)).
+/// Whether a thread of this process that writes snapshots has put itself behind the others.
 fn a_writer_steps_back() -> bool {
+    let own = rustix::process::getpriority_process(None).unwrap();
     let tasks = fs::read_dir("/proc/self/task").unwrap();
     let stats = tasks.filter_map(|task| fs::read_to_string(task.unwrap().path().join("stat")).ok());
     let mut writers = stats.filter(|stat| stat.contains("(snapshots)"));
-    // proc(5): the policy is the 41st field, the third is the first behind the name.
+    // proc(5): the niceness is the 19th field, the third is the first behind the name.
     writers.any(|stat| {
         let fields = stat.rsplit(')').next().unwrap();
-        fields.split_whitespace().nth(38) == Some("3")
+        let niceness = fields.split_whitespace().nth(16).unwrap();
+        niceness.parse::<i32>().unwrap() > own
     })
 }
 

@@ -1,6 +1,6 @@
 //! Blocks that are final and not yet in the index on disk, and the thread that takes them there.
 
-use super::Indexed;
+use super::{super::background, Indexed};
 use ledger::store::{Index, StoreError};
 use std::{
     collections::VecDeque,
@@ -162,8 +162,7 @@ impl Drop for Worker {
 }
 
 fn work(backlog: &Backlog, disk: &Index, counted: bool) {
-    // On Linux a thread's own; refused, it only costs others some time.
-    let _ = rustix::process::nice(NICENESS);
+    background::step_back(NICENESS);
     let sound = if counted { Ok(()) } else { disk.check() };
     if let Err(error) = sound.and_then(|()| take_to_disk(backlog, disk)) {
         tracing::error!(%error, "the index is used no more, and is made anew at the next start");
